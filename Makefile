@@ -1,0 +1,43 @@
+# Needs Python 3.11 to 3.13, make and a package index; everything else goes into .venv.
+#   make demo    both frameworks against the baselines on air passengers, into explstm-demo/
+#   make test    all checks, then all tests
+#   make check   format, lint, types, import contracts
+#   make bench   every benchmark prints its table
+#   make clean   remove what the targets above made
+
+PYTHON ?= python3
+PYTEST_ARGS ?= -q -n 2 --dist loadscope
+
+BIN := .venv/bin
+STAMP := .venv/.installed
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+
+.PHONY: demo test check bench clean
+
+demo: $(STAMP)
+	$(BIN)/explstm demo --force
+
+test: check
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: $(STAMP)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(STAMP)
+	set -e; for file in benchmarks/[a-z]*.py; do $(BIN)/python "$$file"; done
+
+clean:
+	rm -rf .venv explstm-demo dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+
+# torch comes first and pinned, so that nothing else can choose its version.
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' \
+	  || { echo "Python 3.11 to 3.13 is needed: make PYTHON=/path/to/python3.12 ..."; exit 1; }
+	rm -rf .venv
+	$(PYTHON) -m venv .venv
+	$(PIP) install -c constraints.txt torch==2.13.0
+	$(PIP) install -c constraints.txt -e '.[all,dev]'
+	touch $@

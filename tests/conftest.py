@@ -1,0 +1,36 @@
+"""What every test can rely on: one thread, no network of warnings, repeatable randomness."""
+
+import contextlib
+import os
+
+# Before the frameworks are imported: they read these once. One thread each keeps parallel test
+# processes from crowding each other out, and makes sums add up in one order.
+for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(name, "1")
+for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
+    os.environ.setdefault(name, "1")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+os.environ["NO_COLOR"] = "1"
+os.environ["COLUMNS"] = "200"
+
+# TensorFlow first and torch second can crash the process; tests choose the safe order once.
+with contextlib.suppress(ImportError):
+    import torch  # noqa: F401
+
+import numpy as np
+import pytest
+from hypothesis import settings
+
+settings.register_profile("explstm", derandomize=True, deadline=None, max_examples=50)
+settings.load_profile("explstm")
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    np.random.seed(0)
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
