@@ -1,0 +1,174 @@
+"""A run folder: everything one command produced, and what is needed to produce it again.
+
+    run.json       command, arguments, versions, machine, and name, size and SHA-256 of the data
+    *.csv, *.json  tables and facts
+    *.png, *.svg   figures, where the command draws
+
+The folder appears whole or not at all: it is written aside as ``.NAME.writing`` and renamed when
+the command has succeeded. A folder that stands in the way is replaced only with ``force``, and only
+when it is a run folder itself.
+"""
+
+import contextlib
+import hashlib
+import importlib.metadata
+import math
+import os
+import platform
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from explstm.errors import UsageError
+from explstm.storage import dump_json, hold_lock
+
+RECORD = "run.json"
+PACKAGES = ("explstm", "keras", "numpy", "pandas", "tensorflow", "tensorflow-cpu", "torch")
+BLOCK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """A run folder that is being written.
+
+    Attributes:
+        path: Where to write now; renamed to its final place when the run has succeeded.
+    """
+
+    path: Path
+
+    def write_table(self, name: str, frame: pd.DataFrame) -> None:
+        """Write a table as CSV, numbers with all their digits."""
+        frame.to_csv(self.path / name, index=False, lineterminator="\n")
+
+    def write_json(self, name: str, value: Mapping[str, Any]) -> None:
+        """Write facts as JSON; a number that is not finite becomes null."""
+        (self.path / name).write_bytes(dump_json(_finite(value)))
+
+
+@contextlib.contextmanager
+def open_run(path: Path, *, force: bool = False) -> Iterator[RunFolder]:
+    """Yield a folder to write into, and put it at ``path`` when the block succeeds.
+
+    Nothing is left behind, and what stood at ``path`` is intact, when the block fails.
+
+    Args:
+        path: The final place; its parent folder must exist.
+        force: Replace the run folder that stands there.
+
+    Raises:
+        UsageError: The place is taken or cannot be written; raised before the block runs.
+        BusyError: Another process writes to the same place.
+    """
+    path = Path(os.path.realpath(path))
+    _check_parent(path)
+    with hold_lock(path):
+        aside, old = (path.with_name(f".{path.name}.{role}") for role in ("writing", "replaced"))
+        _clear_leftovers(path, aside, old)
+        _check_place(path, force)
+        try:
+            aside.mkdir()
+            yield RunFolder(aside)
+            if path.exists():
+                os.rename(path, old)
+            os.rename(aside, path)
+        except BaseException:
+            shutil.rmtree(aside, ignore_errors=True)
+            if old.exists() and not path.exists():
+                os.rename(old, path)
+            raise
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def describe_run(
+    command: str, arguments: Mapping[str, Any], data: Path | None, seeds: list[int]
+) -> dict[str, Any]:
+    """The content of ``run.json``: what was run, on which data, with which versions.
+
+    No clock is read, so that the same run twice gives the same record.
+    """
+    return {
+        "command": command,
+        "arguments": {name: _jsonable(value) for name, value in arguments.items()},
+        "seeds": seeds,
+        "data": describe_file(data) if data else None,
+        "versions": _installed_versions(),
+        "machine": {"system": platform.system(), "processor": platform.machine()},
+    }
+
+
+def describe_file(path: Path) -> dict[str, Any]:
+    """Name, size and SHA-256 of a file."""
+    digest, size = hashlib.sha256(), 0
+    with path.open("rb") as file:
+        while block := file.read(BLOCK_BYTES):
+            digest.update(block)
+            size += len(block)
+    return {"file": path.name, "bytes": size, "sha256": digest.hexdigest()}
+
+
+def _check_parent(path: Path) -> None:
+    parent = path.parent
+    if not parent.is_dir():
+        raise UsageError(
+            "OUTPUT_PARENT_MISSING",
+            f"--out {path} lies in {parent}, which is not a folder; create it first.",
+        )
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise UsageError(
+            "OUTPUT_UNWRITABLE",
+            f"--out {path} lies in {parent}, where you may not write; choose another place.",
+        )
+
+
+def _check_place(path: Path, force: bool) -> None:
+    if not path.exists():
+        return
+    is_run = path.is_dir() and ((path / RECORD).is_file() or not any(path.iterdir()))
+    if not is_run:
+        raise UsageError(
+            "OUTPUT_FOREIGN",
+            f"--out {path} exists and is no run folder, so it is never replaced; "
+            "choose another place.",
+        )
+    if not force:
+        raise UsageError(
+            "OUTPUT_EXISTS",
+            f"--out {path} exists; add --force to replace it, or choose another place.",
+        )
+
+
+def _clear_leftovers(path: Path, aside: Path, old: Path) -> None:
+    """Finish what a killed run left: its folder aside goes, the version it moved away returns."""
+    shutil.rmtree(aside, ignore_errors=True)
+    if old.exists() and not path.exists():
+        os.rename(old, path)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _installed_versions() -> dict[str, str]:
+    versions = {"python": platform.python_version()}
+    for name in PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[name] = importlib.metadata.version(name)
+    return versions
+
+
+def _jsonable(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _jsonable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_jsonable(item) for item in value]
+    return value if value is None or isinstance(value, bool | int | float) else str(value)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,121 @@
+"""Run folders: whole or not at all, and never over something else."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from explstm.errors import BusyError, UsageError
+from explstm.runfolder import describe_run, open_run
+
+
+def make_run(path: Path, text: str = "first", force: bool = False) -> None:
+    with open_run(path, force=force) as run:
+        run.write_json("run.json", {"text": text})
+
+
+def test_the_folder_appears_only_when_the_block_has_ended(tmp_path):
+    out = tmp_path / "out"
+    with open_run(out) as run:
+        run.write_json("run.json", {})
+        assert not out.exists()
+    assert sorted(os.listdir(tmp_path)) == ["out"]
+    assert os.listdir(out) == ["run.json"]
+
+
+def test_a_failure_leaves_the_parent_as_it_was(tmp_path):
+    out = tmp_path / "out"
+    make_run(out)
+    with pytest.raises(ZeroDivisionError), open_run(out, force=True) as run:
+        run.write_json("run.json", {"text": "second"})
+        raise ZeroDivisionError
+    assert os.listdir(tmp_path) == ["out"]
+    assert json.loads((out / "run.json").read_text()) == {"text": "first"}
+
+
+def test_an_existing_run_is_replaced_as_a_whole_and_only_with_force(tmp_path):
+    out = tmp_path / "out"
+    with open_run(out) as run:
+        run.write_json("run.json", {})
+        run.write_table("forecast.csv", pd.DataFrame({"y": [1.0]}))
+    with pytest.raises(UsageError, match="OUTPUT_EXISTS"):
+        make_run(out)
+    make_run(out, "second", force=True)
+    assert os.listdir(out) == ["run.json"]
+    assert os.listdir(tmp_path) == ["out"]
+
+
+def test_force_never_replaces_what_is_no_run_folder(tmp_path):
+    precious = tmp_path / "home"
+    precious.mkdir()
+    (precious / "thesis.tex").write_text("years of work")
+    with pytest.raises(UsageError, match="OUTPUT_FOREIGN"):
+        make_run(precious, force=True)
+    with pytest.raises(UsageError, match="OUTPUT_FOREIGN"):
+        make_run(precious / "thesis.tex", force=True)
+    assert (precious / "thesis.tex").read_text() == "years of work"
+
+
+def test_a_missing_parent_is_named_before_the_work_starts(tmp_path):
+    with pytest.raises(UsageError, match="OUTPUT_PARENT_MISSING"):
+        make_run(tmp_path / "missing" / "out")
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may write everywhere")
+def test_an_unwritable_parent_is_named_before_the_work_starts(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(UsageError, match="OUTPUT_UNWRITABLE"):
+        make_run(tmp_path / "out")
+
+
+def test_a_killed_run_is_cleaned_up_and_its_predecessor_kept(tmp_path):
+    out = tmp_path / "out"
+    code = (
+        "import os, sys; from pathlib import Path; from explstm.runfolder import open_run\n"
+        "with open_run(Path(sys.argv[1]), force=True) as run:\n"
+        "    run.write_json('run.json', {}); os._exit(9)"
+    )
+    make_run(out)
+    assert subprocess.run([sys.executable, "-c", code, str(out)]).returncode == 9
+    assert json.loads((out / "run.json").read_text()) == {"text": "first"}
+    make_run(out, "second", force=True)
+    assert os.listdir(tmp_path) == ["out"]
+
+
+def test_two_runs_cannot_write_one_folder(tmp_path):
+    out = tmp_path / "out"
+    with open_run(out) as run:
+        with pytest.raises(BusyError):
+            make_run(out)
+        run.write_json("run.json", {})
+    assert os.listdir(out) == ["run.json"]
+
+
+def test_tables_keep_all_digits_and_json_has_no_nan(tmp_path):
+    with open_run(tmp_path / "out") as run:
+        run.write_table("t.csv", pd.DataFrame({"unique_id": ["007"], "y": [0.1 + 0.2]}))
+        run.write_json("m.json", {"MASE": float("nan"), "deep": [{"x": float("inf")}], "ok": 1.5})
+    assert (tmp_path / "out" / "t.csv").read_text() == "unique_id,y\n007,0.30000000000000004\n"
+    facts = json.loads((tmp_path / "out" / "m.json").read_text())
+    assert facts == {"MASE": None, "deep": [{"x": None}], "ok": 1.5}
+
+
+def test_the_record_names_data_versions_seeds_and_arguments(tmp_path):
+    data = tmp_path / "sales.csv"
+    data.write_bytes(b"ds,y\n2024-01-01,1\n")
+    record = describe_run("forecast", {"horizon": 3, "file": data, "level": (80,)}, data, [7])
+    assert record["data"] == {
+        "file": "sales.csv",
+        "bytes": 18,
+        "sha256": hashlib.sha256(data.read_bytes()).hexdigest(),
+    }
+    assert record["arguments"] == {"horizon": 3, "file": str(data), "level": [80]}
+    assert record["seeds"] == [7]
+    assert {"python", "numpy", "pandas"} <= set(record["versions"])
+    assert record == describe_run("forecast", {"horizon": 3, "file": data, "level": (80,)}, data, [7])
