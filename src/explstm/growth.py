@@ -120,14 +120,13 @@ def to_growth_space(
     features_SF = np.empty((len(z_S), N_FEATURES), dtype=np.float32)
     for block_B in length_blocks(starts_N1):
         index_BT, inside_BT = block_cells(starts_N1, block_B)
-        index_TB, inside_TB = index_BT.T, inside_BT.T
         # Past its end a series repeats its last step: no change, and nothing to overflow.
-        scale_TB, features_FTB = _block_features(
-            z_S[index_TB], np.abs(raw_S[index_TB]), _Kind.of(transform, block_B)
+        scale_TB, features_BTF = _block_features(
+            z_S[index_BT.T], np.abs(raw_S[index_BT.T]), _Kind.of(transform, block_B)
         )
-        cells = index_TB[inside_TB]
-        scale_S[cells] = scale_TB[inside_TB]
-        features_SF[cells] = features_FTB[:, inside_TB].T
+        cells = index_BT[inside_BT]
+        scale_S[cells] = scale_TB.T[inside_BT]
+        features_SF[cells] = features_BTF[inside_BT]
     levels_N = transform.is_curve_N(*SCALED_LEVELS)
     anchor_S = np.zeros_like(z_S) if levels_N.any() else z_S  # classic scalings hold for all series
     return GrowthPanel(
@@ -214,14 +213,15 @@ def _block_features(
     log_scale_TB = (np.log(safe_TB / relative_to_TB) - _LOG_SCALE[0]) / _LOG_SCALE[1]
     log_age_T1 = (np.log(np.arange(1.0, steps + 1)) - _LOG_AGE[0])[:, None] / _LOG_AGE[1]
 
-    features_FTB = np.empty((N_FEATURES, steps, n_series), dtype=np.float32)
-    features_FTB[0] = _bounded(shown_TB / safe_TB)
+    features_BTF = np.empty((n_series, steps, N_FEATURES), dtype=np.float32)
+    features_TBF = features_BTF.swapaxes(0, 1)
+    features_TBF[..., 0] = _bounded(shown_TB / safe_TB)
     for place, alpha in enumerate(SMOOTHINGS):
-        features_FTB[1 + place] = _bounded(np.sqrt(alpha) * sums_TCB[:, 2 + place] / safe_TB)
-    features_FTB[-2] = np.where(kind.unscaled_B, 0.0, _bounded(log_scale_TB))
-    features_FTB[:-1, ~moving_TB] = 0.0
-    features_FTB[-1] = _bounded(log_age_T1)
-    return scale_TB, features_FTB
+        features_TBF[..., 1 + place] = _bounded(np.sqrt(alpha) * sums_TCB[:, 2 + place] / safe_TB)
+    features_TBF[..., -2] = np.where(kind.unscaled_B, 0.0, _bounded(log_scale_TB))
+    features_TBF[~moving_TB] = 0.0
+    features_TBF[..., -1] = _bounded(log_age_T1)
+    return scale_TB, features_BTF
 
 
 def _decay_weights(steps: int) -> FloatArray:

@@ -17,7 +17,7 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
-MAX_CELLS = 2**18  # two megabytes of float64: a block and its temporaries stay near the cache
+MAX_CELLS = 2**16  # half a megabyte of float64: a block and its temporaries stay near the cache
 
 
 def length_blocks(starts_N1: IntArray, max_cells: int = MAX_CELLS) -> Iterator[IntArray]:
