@@ -1,0 +1,410 @@
+"""The network in native PyTorch.
+
+``torch.nn.LSTM`` runs the usual cell (tanh and sigmoid), a plain loop over time any other. Data go
+time first, the order in which PyTorch computes. Nothing global is changed: not the threads, not the
+random state, not the default type or device.
+
+Axis letters: B series, T time, F features, C channels, R origins, H horizon, Q quantiles.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from explstm.config import BackendName
+from explstm.models.engine import (
+    Array,
+    Arrays,
+    OptimizerConfig,
+    TrainingBatch,
+    check_features,
+    check_optimizer,
+    check_origins,
+    check_weights,
+    known_targets,
+    last_origins,
+    require_compiled,
+)
+from explstm.models.head import order_quantiles
+from explstm.models.losses import LossConfig, weighted_loss
+from explstm.models.spec import BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, ModelSpec
+
+ACTIVATION_FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "linear": lambda x: x,
+    "tanh": torch.tanh,
+    "sigmoid": torch.sigmoid,
+    "hard_sigmoid": functional.hardsigmoid,
+    "relu": functional.relu,
+    "elu": functional.elu,
+    "selu": functional.selu,
+    "softplus": functional.softplus,
+    "softsign": functional.softsign,
+    "silu": functional.silu,
+}
+
+
+class LoopLSTM(nn.Module):
+    """An LSTM layer with any activations, under the parameter names of ``torch.nn.LSTM``."""
+
+    def __init__(self, input_size: int, size: int, activation: str, gate: str) -> None:
+        """Take the widths and the names of the activations."""
+        super().__init__()
+        self.weight_ih_l0 = nn.Parameter(torch.empty(4 * size, input_size))
+        self.weight_hh_l0 = nn.Parameter(torch.empty(4 * size, size))
+        self.bias_ih_l0 = nn.Parameter(torch.empty(4 * size))
+        self._activation = ACTIVATION_FUNCTIONS[activation]
+        self._gate = ACTIVATION_FUNCTIONS[gate]
+
+    def forward(self, inputs_TBC: Tensor) -> tuple[Tensor, None]:
+        """Hidden states of all steps, and nothing for the final state, which nobody needs."""
+        gates_TBG = functional.linear(inputs_TBC, self.weight_ih_l0, self.bias_ih_l0)
+        hidden = gates_TBG.new_zeros(gates_TBG.shape[1], self.weight_hh_l0.shape[1])
+        cell, recurrent = hidden, self.weight_hh_l0.T
+        outputs = []
+        for gates_BG in gates_TBG.unbind(0):
+            i, f, g, o = torch.addmm(gates_BG, hidden, recurrent).chunk(4, 1)
+            cell = self._gate(f) * cell + self._gate(i) * self._activation(g)
+            hidden = self._gate(o) * self._activation(cell)
+            outputs.append(hidden)
+        return torch.stack(outputs), None
+
+
+class BatchNorm(nn.Module):
+    """Batch normalisation whose moving variance is the biased one, as Keras has it.
+
+    ``torch.nn.BatchNorm1d`` normalises with the biased variance but keeps the unbiased one.
+    """
+
+    def __init__(self, size: int) -> None:
+        """Take the width."""
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(size))
+        self.bias = nn.Parameter(torch.empty(size))
+        self.register_buffer("running_mean", torch.empty(size))
+        self.register_buffer("running_var", torch.empty(size))
+
+    def forward(self, x_RC: Tensor, training: bool) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
+        """Normalised values, and the moving statistics with what they are to become."""
+        mean, variance = self.get_buffer("running_mean"), self.get_buffer("running_var")
+        moved: list[tuple[Tensor, Tensor]] = []
+        if training:
+            kept = (mean, variance)
+            variance, mean = torch.var_mean(x_RC, dim=0, correction=0)
+            moved = [
+                (old, torch.lerp(new.detach(), old, BATCH_NORM_MOMENTUM))
+                for old, new in zip(kept, (mean, variance), strict=True)
+            ]
+        scale = self.weight * torch.rsqrt(variance + BATCH_NORM_EPSILON)
+        return (x_RC - mean) * scale + self.bias, moved
+
+
+class Network(nn.Module):
+    """The layers of a specification; their weights are undefined until loaded."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        """Build the layers."""
+        super().__init__()
+        self.spec = spec
+        widths = (spec.n_features, *spec.hidden_sizes)
+        self.lstms = nn.ModuleList(_make_lstm(spec, *sizes) for sizes in pairwise(widths))
+        widths = (spec.picked_size, *spec.dense_sizes)
+        self.denses = nn.ModuleList(
+            nn.Linear(*sizes, bias=not spec.batch_norm) for sizes in pairwise(widths)
+        )
+        norms = spec.dense_sizes if spec.batch_norm else ()
+        self.norms = nn.ModuleList(BatchNorm(size) for size in norms)
+        outputs = spec.horizon * len(spec.quantiles)
+        self.head = nn.Linear(widths[-1], outputs)
+        self._dense_activation = ACTIVATION_FUNCTIONS[spec.dense_activation]
+
+    def forward(
+        self, features_TBF: Tensor, rows_R: Tensor, noise: torch.Generator | None
+    ) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
+        """Forecast from picked steps.
+
+        Args:
+            features_TBF: Features, time first.
+            rows_R: Picked steps, as positions in the flattened (T, B).
+            noise: Source of dropout; None outside training.
+
+        Returns:
+            Quantiles (R, H, Q), and the moving statistics with what they are to become.
+        """
+        hidden_TBC = features_TBF
+        for i, lstm in enumerate(self.lstms):
+            hidden_TBC = self._drop(hidden_TBC, noise) if i else hidden_TBC
+            hidden_TBC, _ = lstm(hidden_TBC)
+        x_RC = self._drop(hidden_TBC.flatten(0, 1).index_select(0, rows_R), noise)
+        if self.spec.residual:
+            x_RC = torch.cat([x_RC, features_TBF.flatten(0, 1).index_select(0, rows_R)], 1)
+        moved: list[tuple[Tensor, Tensor]] = []
+        for i, dense in enumerate(self.denses):
+            x_RC = dense(x_RC)
+            if self.spec.batch_norm:
+                x_RC, moved_here = self.norms[i](x_RC, noise is not None)
+                moved += moved_here
+            x_RC = self._drop(self._dense_activation(x_RC), noise)
+        raw_QRH = self.head(x_RC).unflatten(1, (self.spec.horizon, -1)).movedim(-1, 0)
+        raw_Q = raw_QRH.contiguous().unbind(0)  # softplus is several times faster on whole arrays
+        ordered = order_quantiles(raw_Q, self.spec.median, functional.softplus)
+        return torch.stack(ordered, -1), moved
+
+    def _drop(self, x: Tensor, noise: torch.Generator | None) -> Tensor:
+        if noise is None or self.spec.dropout == 0:
+            return x
+        keep = 1 - self.spec.dropout
+        return x * torch.empty_like(x).bernoulli_(keep, generator=noise).div_(keep)
+
+    def zero_second_biases(self) -> None:
+        """Empty the bias that only PyTorch has beside the one of the canonical layout."""
+        for lstm in self.lstms:
+            if isinstance(lstm, nn.LSTM):
+                nn.init.zeros_(lstm.get_parameter("bias_hh_l0"))
+
+    def native(self) -> Iterator[tuple[str, Tensor]]:
+        """Every array under its canonical name, in PyTorch's own layout."""
+        for i, lstm in enumerate(self.lstms):
+            yield f"lstm_{i}/kernel", lstm.get_parameter("weight_ih_l0")
+            yield f"lstm_{i}/recurrent_kernel", lstm.get_parameter("weight_hh_l0")
+            yield f"lstm_{i}/bias", lstm.get_parameter("bias_ih_l0")
+        for i, dense in enumerate(self.denses):
+            yield f"dense_{i}/kernel", dense.get_parameter("weight")
+            if not self.spec.batch_norm:
+                yield f"dense_{i}/bias", dense.get_parameter("bias")
+        for i, norm in enumerate(self.norms):
+            yield f"norm_{i}/gamma", norm.get_parameter("weight")
+            yield f"norm_{i}/beta", norm.get_parameter("bias")
+            yield f"norm_{i}/moving_mean", norm.get_buffer("running_mean")
+            yield f"norm_{i}/moving_variance", norm.get_buffer("running_var")
+        yield "head/kernel", self.head.get_parameter("weight")
+        yield "head/bias", self.head.get_parameter("bias")
+
+
+@dataclass
+class Training:
+    """What :meth:`TorchEngine.compile` sets up."""
+
+    config: OptimizerConfig
+    loss: LossConfig
+    seed: int
+    optimizer: torch.optim.Optimizer
+    step: int = 0
+
+
+class TorchEngine:
+    """One network in PyTorch."""
+
+    backend: BackendName = "torch"
+
+    def __init__(
+        self, spec: ModelSpec, weights: Arrays, *, device: str | torch.device = "cpu"
+    ) -> None:
+        """Build the network.
+
+        Args:
+            spec: What to build.
+            weights: Its weights under their canonical names.
+            device: Where it computes.
+        """
+        self.spec = spec
+        self._device = torch.device(device)
+        with torch.device("meta"):  # draws no initial weights, so the random state stays untouched
+            network = Network(spec)
+        self._network = network.to_empty(device=self._device)
+        self._network.zero_second_biases()
+        self._native = dict(self._network.native())
+        self._levels_Q = self._tensor(np.array(spec.quantiles, np.float32))
+        self._training: Training | None = None
+        self.load_weights(weights)
+
+    def load_weights(self, weights: Arrays) -> None:
+        """Replace all weights; raises ModelFileError where names, shapes or numbers are wrong."""
+        check_weights(self.spec, weights)
+        with torch.no_grad():
+            for name, tensor in self._native.items():
+                tensor.copy_(self._from_canonical(name, weights[name]))
+
+    def dump_weights(self) -> dict[str, Array]:
+        """Copies of all weights under their canonical names, float32."""
+        return {p.name: to_canonical(p.name, self._native[p.name]) for p in self.spec.parameters}
+
+    def predict_last(self, features_BTF: Array, lengths_B: Array) -> Array:
+        """Quantiles (B, H, Q) from the last step of every series."""
+        check_features(self.spec, features_BTF)
+        return self._predict(features_BTF, last_origins(features_BTF, lengths_B))
+
+    def predict_origins(self, features_BTF: Array, origins_BT: Array) -> Array:
+        """Quantiles (R, H, Q) from the picked steps."""
+        check_features(self.spec, features_BTF)
+        check_origins(features_BTF, origins_BT)
+        return self._predict(features_BTF, origins_BT)
+
+    def compile(self, optimizer: OptimizerConfig, loss: LossConfig, *, seed: int = 0) -> None:
+        """Make ready to train from step 0; dropout is a function of the seed and the step."""
+        self._training = Training(optimizer, loss, seed, _make_optimizer(optimizer, self._native))
+
+    def train_batch(self, batch: TrainingBatch, learning_rate: float) -> float:
+        """Take one step; returns the loss before it."""
+        training = self._require_training()
+        loss, moved = self._loss(batch, self._noise(training))
+        training.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        _clip(self._trainable(), training.config.clip_norm)
+        training.step += 1
+        for group in training.optimizer.param_groups:
+            group["lr"] = learning_rate
+            if training.config.name != "sgd":  # PyTorch adds epsilon after it has corrected sqrt(v)
+                correction = math.sqrt(1 - training.config.beta_2**training.step)
+                group["eps"] = training.config.epsilon / correction
+        training.optimizer.step()
+        for old, new in moved:
+            old.copy_(new)
+        return loss.item()
+
+    def gradients(self, batch: TrainingBatch) -> dict[str, Array]:
+        """What the next step would follow, before clipping; changes nothing."""
+        loss, _ = self._loss(batch, self._noise(self._require_training()))
+        trainable = self._trainable()
+        gradients = torch.autograd.grad(loss, list(trainable.values()))
+        return {
+            name: to_canonical(name, gradient)
+            for name, gradient in zip(trainable, gradients, strict=True)
+        }
+
+    def evaluate(self, batch: TrainingBatch) -> float:
+        """The loss without dropout and with the moving statistics of batch normalisation."""
+        self._require_training()
+        with torch.inference_mode():
+            loss, _ = self._loss(batch, None)
+        return loss.item()
+
+    def dump_optimizer(self) -> dict[str, Array]:
+        """The step count and the moments, under canonical names."""
+        training = self._require_training()
+        state: dict[str, Array] = {"step": np.array(training.step, np.int64)}
+        if training.config.name == "sgd":
+            return state
+        for name, tensor in self._trainable().items():
+            moments = training.optimizer.state.get(tensor)
+            for short, long in MOMENTS.items():
+                moment = moments[long] if moments else torch.zeros_like(tensor)
+                state[f"{short}/{name}"] = to_canonical(name, moment)
+        return state
+
+    def load_optimizer(self, state: Arrays) -> None:
+        """Continue where :meth:`dump_optimizer` was; training then goes on to the same bits."""
+        training = self._require_training()
+        check_optimizer(self.spec, training.config, state)
+        training.step = int(state["step"])
+        if training.config.name == "sgd":
+            return
+        for name, tensor in self._trainable().items():
+            training.optimizer.state[tensor] = {
+                "step": torch.tensor(float(training.step)),
+                **{
+                    long: self._from_canonical(name, state[f"{short}/{name}"]).contiguous()
+                    for short, long in MOMENTS.items()
+                },
+            }
+
+    def _predict(self, features_BTF: Array, origins_BT: Array) -> Array:
+        with torch.inference_mode():
+            quantiles_RHQ, _ = self._forecast(features_BTF, origins_BT, None)
+        result: Array = quantiles_RHQ.cpu().numpy()
+        return result
+
+    def _forecast(
+        self, features_BTF: Array, origins_BT: Array, noise: torch.Generator | None
+    ) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
+        features_TBF = self._tensor(
+            np.ascontiguousarray(np.swapaxes(features_BTF, 0, 1), np.float32)
+        )
+        series_R, time_R = np.nonzero(origins_BT)
+        rows_R = self._tensor(time_R * len(origins_BT) + series_R)
+        result: tuple[Tensor, list[tuple[Tensor, Tensor]]]
+        result = self._network(features_TBF, rows_R, noise)
+        return result
+
+    def _loss(
+        self, batch: TrainingBatch, noise: torch.Generator | None
+    ) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
+        targets_RH, weights_RH = known_targets(self.spec, batch)
+        quantiles_RHQ, moved = self._forecast(batch.features_BTF, batch.origins_BT, noise)
+        loss: Tensor = weighted_loss(
+            self._require_training().loss,
+            quantiles_RHQ,
+            self._tensor(targets_RH),
+            self._tensor(weights_RH),
+            self._levels_Q,
+            self.spec.median,
+            torch,
+        )
+        return loss, moved
+
+    def _noise(self, training: Training) -> torch.Generator:
+        seed = np.random.SeedSequence([training.seed, training.step]).generate_state(1, np.uint64)
+        return torch.Generator(self._device).manual_seed(int(seed[0]))
+
+    def _trainable(self) -> dict[str, Tensor]:
+        return {n: tensor for n, tensor in self._native.items() if tensor.requires_grad}
+
+    def _require_training(self) -> Training:
+        require_compiled(self._training)
+        assert self._training is not None
+        return self._training
+
+    def _tensor(self, array: Array) -> Tensor:
+        return torch.from_numpy(array).to(self._device)
+
+    def _from_canonical(self, name: str, array: Array) -> Tensor:
+        canonical = self._tensor(np.array(array, np.float32))
+        return canonical.T if name.endswith("kernel") else canonical
+
+
+MOMENTS = {"m": "exp_avg", "v": "exp_avg_sq"}
+
+
+def to_canonical(name: str, tensor: Tensor) -> Array:
+    """A copy in the canonical layout: PyTorch keeps kernels transposed."""
+    native: Array = tensor.detach().cpu().numpy()
+    return np.array(native.T if name.endswith("kernel") else native, order="C")
+
+
+def _make_lstm(spec: ModelSpec, input_size: int, size: int) -> nn.Module:
+    if (spec.activation, spec.recurrent_activation) != ("tanh", "sigmoid"):
+        return LoopLSTM(input_size, size, spec.activation, spec.recurrent_activation)
+    lstm = nn.LSTM(input_size, size)
+    lstm.get_parameter("bias_hh_l0").requires_grad_(False)
+    return lstm
+
+
+def _make_optimizer(config: OptimizerConfig, native: dict[str, Tensor]) -> torch.optim.Optimizer:
+    trainable = {name: tensor for name, tensor in native.items() if tensor.requires_grad}
+    if config.name == "sgd":
+        return torch.optim.SGD(trainable.values(), lr=0.0, momentum=0.0, weight_decay=0.0)
+    groups = [
+        {
+            "params": [tensor for tensor in trainable.values() if (tensor.ndim == 2) == is_kernel],
+            "weight_decay": config.weight_decay if is_kernel else 0.0,
+        }
+        for is_kernel in (True, False)
+    ]
+    optimizer = torch.optim.AdamW if config.name == "adamw" else torch.optim.Adam
+    betas = (config.beta_1, config.beta_2)
+    return optimizer(groups, lr=0.0, betas=betas, eps=config.epsilon, amsgrad=False)
+
+
+def _clip(trainable: dict[str, Tensor], clip_norm: float | None) -> None:
+    if clip_norm is None:
+        return
+    gradients = [tensor.grad for tensor in trainable.values() if tensor.grad is not None]
+    norm = torch.nn.utils.get_total_norm(gradients)
+    scale = clip_norm / norm.clamp(min=clip_norm)
+    for gradient in gradients:
+        gradient.mul_(scale)
