@@ -10,6 +10,7 @@ import re
 import warnings
 from itertools import cycle
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -32,7 +33,7 @@ MAX_LABEL = 60
 INK = "#333333"
 DASHES = ("-", "--", "-.", ":")
 MARKERS = "osD^vPX*"
-SETTINGS = {
+SETTINGS: dict[Any, Any] = {
     "svg.hashsalt": "explstm",
     "text.parse_math": False,
     "axes.formatter.use_mathtext": False,
