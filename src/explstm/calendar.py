@@ -1,0 +1,316 @@
+"""Calendars: which step a series takes, how far apart two dates are, and which dates come next.
+
+Contract: a frequency is a pandas alias (``"MS"``, ``"B"``, ``"h"``) or, for integer ``ds``, an
+integer step. :func:`parse_freq` turns it into a :class:`Rule`; :func:`count_steps` and
+:func:`add_steps` are each other's inverse on dates that follow the rule. A series is its own anchor:
+``"MS"`` keeps the series' own day of the month, ``"W"`` its own weekday, ``"QS"`` and ``"YS"`` its own
+month; ``"ME"``, ``"QE"`` and ``"YE"`` stay on the last day of the month. Steps of a day and longer are
+counted on the local calendar of a time zone, shorter ones in UTC.
+
+Axes: N series in a panel, S steps of all series laid end to end, H horizon.
+"""
+
+import re
+from dataclasses import dataclass
+from datetime import tzinfo
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from pandas.tseries import offsets
+
+from explstm.errors import DataError, UsageError
+
+Freq = str | int
+Dates = npt.NDArray[Any]
+"""datetime64 of any unit, or int64."""
+
+_DAY = np.timedelta64(1, "D")
+_MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
+_WEEKDAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
+_RENAMED = {"M": "ME", "Q": "QE", "Y": "YE", "A": "YE", "AS": "YS", "H": "h", "T": "min", "S": "s"}
+_TICKS = (("h", 3600 * 10**9), ("min", 60 * 10**9), ("s", 10**9), ("ms", 10**6), ("us", 10**3))
+_KNOWN = "YS, YE, QS, QE, MS, ME, W, D, B, h, min, s or a multiple such as 15min"
+_LAST_DAY = np.datetime64("9999-12-31", "D")
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What one step of a frequency means.
+
+    Attributes:
+        unit: ``"integer"``; ``"tick"`` (nanoseconds); ``"day"``; ``"business"`` (Monday to Friday);
+            ``"month"``.
+        n: Units in one step, at least 1.
+        at_end: Months only: every date is the last day of its month.
+    """
+
+    unit: Literal["integer", "tick", "day", "business", "month"]
+    n: int
+    at_end: bool = False
+
+
+def parse_freq(freq: Freq) -> Rule:
+    """Turn a frequency into its rule.
+
+    Raises:
+        UsageError: The frequency is not a positive integer or a known alias.
+    """
+    if isinstance(freq, int | np.integer) and not isinstance(freq, bool) and freq >= 1:
+        return Rule("integer", int(freq))
+    offset = _parse_alias(freq) if isinstance(freq, str) else None
+    n = getattr(offset, "n", 0)
+    if n >= 1:
+        match offset:
+            case offsets.Day():
+                return Rule("day", n)
+            case offsets.Tick():
+                return Rule("tick", int(pd.Timedelta(offset).as_unit("ns").value))
+            case offsets.Week():
+                return Rule("day", 7 * n)
+            case offsets.BusinessDay():
+                return Rule("business", n)
+            case offsets.MonthBegin() | offsets.MonthEnd():
+                return Rule("month", n, isinstance(offset, offsets.MonthEnd))
+            case offsets.QuarterBegin() | offsets.QuarterEnd():
+                return Rule("month", 3 * n, isinstance(offset, offsets.QuarterEnd))
+            case offsets.YearBegin() | offsets.YearEnd():
+                return Rule("month", 12 * n, isinstance(offset, offsets.YearEnd))
+    raise UsageError(
+        "FREQ_UNKNOWN",
+        f"freq={freq!r} is not a frequency; use {_KNOWN}, or an integer step for integer dates.",
+    )
+
+
+def _parse_alias(alias: str) -> Any:
+    """The pandas offset of an alias, older spellings ("M", "H") included; None if unknown."""
+    spelled = re.fullmatch(r"(\d*)([A-Za-z]+)(-[A-Z]{3})?", alias)
+    if spelled is None:
+        return None
+    count, name, anchor = spelled.groups(default="")
+    try:
+        return pd.tseries.frequencies.to_offset(count + _RENAMED.get(name, name) + anchor)
+    except ValueError:
+        return None
+
+
+def count_steps(start: Dates, end: Dates, rule: Rule) -> npt.NDArray[np.int64]:
+    """Whole steps from ``start`` to ``end``, elementwise.
+
+    Exact where ``end`` lies on the rule from ``start``; :func:`add_steps` tells whether it does.
+    """
+    match rule.unit:
+        case "integer":
+            return (end - start) // rule.n
+        case "tick":
+            return (end - start).astype("m8[ns]").astype(np.int64) // rule.n
+        case "day":
+            return (end.astype("M8[D]") - start.astype("M8[D]")).astype(np.int64) // rule.n
+        case "business":
+            return np.busday_count(start.astype("M8[D]"), end.astype("M8[D]")) // rule.n
+        case "month":
+            return (end.astype("M8[M]") - start.astype("M8[M]")).astype(np.int64) // rule.n
+
+
+def add_steps(start: Dates, steps: npt.ArrayLike, rule: Rule) -> Dates:
+    """The date ``steps`` steps after ``start``, elementwise and broadcast; time of day is kept.
+
+    Months keep the day of ``start``, or their last day where they are shorter.
+
+    Raises:
+        DataError: A date would lie beyond what the type of ``start`` can hold.
+    """
+    amount = np.asarray(steps, dtype=np.int64)
+    if rule.unit == "integer":
+        limit = np.iinfo(np.int64).max
+        if start.size and amount.size and int(start.max()) + int(amount.max()) * rule.n > limit:
+            raise DataError(
+                "DATE_OUT_OF_RANGE",
+                f"a date {amount.max()} steps ahead is above {limit}; shift ds.",
+            )
+        return start + amount * rule.n
+    day = start.astype("M8[D]")
+    time_of_day = start - day
+    match rule.unit:
+        case "tick":
+            ahead = time_of_day.astype("m8[ns]").astype(np.int64) + amount * rule.n
+            ticks_per_day = 24 * 3600 * 10**9
+            day = day + ahead // ticks_per_day
+            time_of_day = (ahead % ticks_per_day).astype("m8[ns]")
+        case "day":
+            day = day + amount * rule.n
+        case "business":
+            day = np.busday_offset(day, amount * rule.n, roll="backward")
+        case "month":
+            day = _add_months(day, amount * rule.n, rule.at_end)
+    return _join(day, time_of_day, start.dtype)
+
+
+def _add_months(day: Dates, months: npt.NDArray[np.int64], at_end: bool) -> Dates:
+    first = day.astype("M8[M]")
+    target = first + months
+    begin = target.astype("M8[D]")
+    last = (target + 1).astype("M8[D]") - _DAY
+    return last if at_end else np.minimum(begin + (day - first.astype("M8[D]")), last)
+
+
+def _join(day: Dates, time_of_day: Dates, dtype: Any) -> Dates:
+    """Days and times of day in the unit of ``dtype``, refused where they do not fit."""
+    per_day = _DAY // np.timedelta64(1, np.datetime_data(dtype)[0])
+    limit = min(np.datetime64(int(np.iinfo(np.int64).max // per_day) - 1, "D"), _LAST_DAY)
+    if day.size and day.max() > limit:
+        raise DataError(
+            "DATE_OUT_OF_RANGE",
+            f"a date would be {day.max()}, beyond {limit}, the last day that ds can hold; use a shorter horizon.",
+        )
+    return day.astype(dtype) + time_of_day.astype(np.dtype(f"m8[{np.datetime_data(dtype)[0]}]"))
+
+
+def future_dates(last_ds_N: Dates, freq: Freq, h: int, *, time_zone: tzinfo | None = None) -> Dates:
+    """The ``h`` dates that follow each last date, shape (N, h), in the type of ``last_ds_N``.
+
+    Args:
+        last_ds_N: Last dates; UTC where a time zone is given.
+        freq: Frequency.
+        h: Horizon, in steps.
+        time_zone: Zone on whose calendar steps of a day and longer are counted.
+    """
+    rule = parse_freq(freq)
+    local_N = to_local(last_ds_N, rule, time_zone)
+    return from_local(add_steps(local_N[:, None], np.arange(1, h + 1), rule), rule, time_zone)
+
+
+def to_local(ds: Dates, rule: Rule, time_zone: tzinfo | None) -> Dates:
+    """UTC dates as wall-clock dates, for rules that count days; other rules count in UTC."""
+    if time_zone is None or rule.unit in ("tick", "integer"):
+        return ds
+    index = pd.DatetimeIndex(ds.ravel()).tz_localize("UTC").tz_convert(time_zone)
+    return index.tz_localize(None).to_numpy().astype(ds.dtype).reshape(ds.shape)
+
+
+def from_local(ds: Dates, rule: Rule, time_zone: tzinfo | None) -> Dates:
+    """Inverse of :func:`to_local`.
+
+    A wall-clock time that daylight saving skips becomes the first one after it; of a repeated one
+    the earlier is taken.
+    """
+    if time_zone is None or rule.unit in ("tick", "integer"):
+        return ds
+    index = pd.DatetimeIndex(ds.ravel()).tz_localize(
+        time_zone, nonexistent="shift_forward", ambiguous=np.ones(ds.size, dtype=bool)
+    )
+    return index.tz_convert("UTC").tz_localize(None).to_numpy().astype(ds.dtype).reshape(ds.shape)
+
+
+def infer_freq(
+    ds_S: Dates, starts_N1: npt.NDArray[np.int64], *, time_zone: tzinfo | None = None
+) -> Freq:
+    """The frequency most steps of the panel take.
+
+    It is a proposal: gaps and irregular dates are found by laying the dates on it.
+
+    Args:
+        ds_S: Dates, strictly increasing within each series; UTC where a time zone is given.
+        starts_N1: Where each series starts in ``ds_S``, closed by the total.
+        time_zone: Zone of the dates.
+
+    Raises:
+        DataError: No series has two dates.
+    """
+    inside = np.ones(max(len(ds_S) - 1, 0), dtype=bool)
+    inside[starts_N1[1:-1] - 1] = False
+    if not inside.any():
+        raise DataError(
+            "FREQ_UNKNOWN", "no series has two dates to find the frequency from; pass freq."
+        )
+    if not np.issubdtype(ds_S.dtype, np.datetime64):
+        return _most_common(np.diff(ds_S)[inside])
+    ticks = _most_common(np.diff(ds_S)[inside].astype("m8[ns]"))
+    day_ticks = 24 * 3600 * 10**9
+    # 23 hours: the shortest local day; a zone's daily series has some of them in UTC.
+    if ticks < 23 * 3600 * 10**9:
+        return _name_ticks(ticks)
+    local_S = to_local(ds_S, Rule("day", 1), time_zone)
+    step = _most_common(np.diff(local_S.astype("M8[D]"))[inside])
+    if time_zone is None and ticks % day_ticks:
+        return _name_ticks(ticks)
+    if step >= 28 and (month := _month_freq(local_S, starts_N1, inside)) is not None:
+        return month
+    return _name_days(step, local_S, inside)
+
+
+def _most_common(steps: Dates) -> int:
+    """The most frequent step, in its own unit; of equally frequent ones the smallest."""
+    counts = pd.Series(steps.astype(np.int64)).value_counts()
+    return int(counts.index[counts == counts.iloc[0]].min())
+
+
+def _name_ticks(ticks: int) -> str:
+    for name, size in _TICKS:
+        if ticks % size == 0:
+            return name if ticks == size else f"{ticks // size}{name}"
+    return f"{ticks}ns"
+
+
+def _name_days(step: int, ds_S: Dates, inside: npt.NDArray[np.bool_]) -> str:
+    weekday_S = (ds_S.astype("M8[D]").astype(np.int64) + 3) % 7
+    if step == 1:
+        # Business days: weekends are crossed, and never hold a date.
+        crossed = (np.diff(weekday_S) < 0) & inside
+        return "B" if crossed.any() and weekday_S.max() < 5 else "D"
+    if step % 7 == 0:
+        return f"{step // 7 if step > 7 else ''}W-{_WEEKDAYS[int(weekday_S[-1])]}"
+    return f"{step}D"
+
+
+def _month_freq(
+    ds_S: Dates, starts_N1: npt.NDArray[np.int64], inside: npt.NDArray[np.bool_]
+) -> str | None:
+    """Alias of a step of whole months, or None where the dates do not follow one."""
+    month_S = ds_S.astype("M8[M]")
+    n = _most_common(np.diff(month_S)[inside])
+    day_S = ds_S.astype("M8[D]")
+    at_end = bool((day_S == (month_S + 1).astype("M8[D]") - _DAY).all())
+    if not at_end:
+        # Four weeks look like a month until the day drifts; some thousand dates tell.
+        some = slice(0, 10_000)
+        first_S = np.repeat(day_S[starts_N1[:-1]], np.diff(starts_N1))[some]
+        rule = Rule("month", 1)
+        if (
+            add_steps(first_S, count_steps(first_S, day_S[some], rule), rule) != day_S[some]
+        ).mean() > 0.5:
+            return None
+    kind = "E" if at_end else "S"
+    month = int(month_S[-1].astype(int)) % 12
+    if n % 12 == 0:
+        return f"{n // 12 if n > 12 else ''}Y{kind}-{_MONTHS[month]}"
+    if n == 3:
+        return f"Q{kind}-{_MONTHS[month % 3 + (9 if at_end else 0)]}"
+    return f"{n if n > 1 else ''}M{kind}"
+
+
+def default_season_length(freq: Freq) -> tuple[int, ...]:
+    """Steps in the seasons that a frequency usually has; ``(1,)`` for none.
+
+    Monthly 12, quarterly 4, weekly 52, daily 7, business days 5, hourly and shorter the day and the
+    week (24, 168), yearly and integer 1.
+    """
+    rule = parse_freq(freq)
+    match rule.unit:
+        case "tick":
+            per_day, rest = divmod(24 * 3600 * 10**9, rule.n)
+            minute_or_longer = rule.n >= 60 * 10**9
+            return (
+                (per_day, 7 * per_day) if rest == 0 and per_day > 1 and minute_or_longer else (1,)
+            )
+        case "day":
+            if rule.n % 7 == 0:
+                return (52 * 7 // rule.n,) if 52 * 7 % rule.n == 0 else (1,)
+            return (7,) if rule.n == 1 else (1,)
+        case "business":
+            return (5,) if rule.n == 1 else (1,)
+        case "month":
+            return (12 // rule.n,) if 12 % rule.n == 0 else (1,)
+        case _:
+            return (1,)

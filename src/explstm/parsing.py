@@ -1,0 +1,208 @@
+"""Text to dates and numbers, with nothing guessed.
+
+Contract: a text is either read in exactly one way or refused, naming its row. Dates are ISO 8601
+(``2024-01-31``, ``2024-01``, ``2024-W05``, ``2024-Q1``, with time and offset where there are any), or
+follow the ``date_format`` given; ``01/02/2024`` is refused, because it is two different days. Numbers
+are decimal; ``inf``, ``nan``, ``N/A``, thousands separators and currencies are refused.
+
+Axes: S rows of a table.
+"""
+
+import re
+from collections.abc import Collection
+from datetime import date, datetime, timedelta, timezone, tzinfo
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from explstm.errors import DataError
+
+Dates = npt.NDArray[Any]
+
+_ISO = re.compile(
+    r"^(?P<day>\d{4}(?P<sep>[-/])\d{2}(?:(?P=sep)\d{2})?)"
+    r"(?P<time>[T ]\d{2}(?::\d{2}(?::\d{2}(?:\.\d{1,9})?)?)?)?(?P<offset>Z|[+-]\d{2}:?\d{2})?\Z"
+)
+_WEEK = re.compile(r"(\d{4})-?W(\d{2})(?:-([1-7]))?")
+_QUARTER = re.compile(r"(\d{4})-?Q([1-4])")
+_INTEGER = re.compile(r"[+-]?\d{1,18}")
+
+
+def name_row(index: pd.Index, position: int) -> str:
+    """``"line 7"`` where the index holds the lines of a file, otherwise ``"row 5"``, counted from 0."""
+    return f"{index.name or 'row'} {index[position]}"
+
+
+def quote(value: object) -> str:
+    """A value as it may stand in a message: quoted, escaped, at most 80 characters."""
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def parse_numbers(
+    text_S: npt.NDArray[Any],
+    *,
+    column: str,
+    index: pd.Index,
+    decimal: str = ".",
+    missing: Collection[str] = ("",),
+) -> npt.NDArray[np.float64]:
+    """Decimal numbers as float64; NaN where the text is one of ``missing`` or None.
+
+    Raises:
+        DataError: A text is not a finite decimal number.
+    """
+    number = re.compile(
+        rf"[+-]?(\d+({re.escape(decimal)}\d*)?|{re.escape(decimal)}\d+)([eE][+-]?\d+)?"
+    )
+    y_S = np.full(len(text_S), np.nan)
+    for position, text in enumerate(text_S):
+        if text is None or text in missing:
+            continue
+        value = (
+            float(text.strip().replace(decimal, ".")) if number.fullmatch(text.strip()) else np.nan
+        )
+        if not np.isfinite(value):
+            raise DataError(
+                "DATA_NOT_A_NUMBER",
+                f"column {column!r}, {name_row(index, position)}: {quote(text)} is not a finite number; write plain "
+                "numbers (see decimal for the decimal sign) and leave missing values empty (or list their text in "
+                "missing).",
+            )
+        y_S[position] = value
+    return y_S
+
+
+def parse_dates(
+    text_S: npt.NDArray[Any], *, column: str, index: pd.Index, date_format: str | None = None
+) -> tuple[Dates, tzinfo | None]:
+    """Dates as datetime64 (UTC where they carry an offset) or int64, and their time zone.
+
+    Args:
+        text_S: Texts; None where there is none.
+        column: Name of the column, for messages.
+        index: Index of the table, for messages.
+        date_format: How dates are written, as in ``datetime.strptime``; None for ISO 8601.
+
+    Raises:
+        DataError: A text is missing or not a date, or texts mix offsets.
+    """
+    codes_S, unique_U = pd.factorize(text_S)
+    if (codes_S < 0).any():
+        row = name_row(index, int(np.argmax(codes_S < 0)))
+        raise DataError(
+            "DATA_DATE_MISSING",
+            f"column {column!r}, {row}: there is no date; fill it in or drop the row.",
+        )
+    if date_format is None and all(map(_INTEGER.fullmatch, unique_U)):
+        return refuse_coded_dates(unique_U.astype(np.int64), column)[codes_S], None
+    text_U = pd.Series(unique_U, dtype=object)
+    parse = _parse_iso if date_format is None else _parse_format
+    date_U, zone_U = parse(text_U, date_format)
+    if date_U.isna().any():
+        code = int(np.argmax(date_U.isna()))
+        row = name_row(index, int(np.argmax(codes_S == code)))
+        found = f"column {column!r}, {row}: {quote(text_U[code])}"
+        if date_format is None:
+            remedy = "is not an ISO date such as 2024-01-31; correct it, or say through date_format how dates are written."
+        else:
+            remedy = f"is not a date written as date_format={date_format!r}; correct the one or the other."
+        raise DataError("DATA_BAD_DATE", f"{found} {remedy}")
+    zones = zone_U.unique()
+    if len(zones) > 1:
+        first, second = (
+            int(np.argmax(codes_S == int(np.argmax(zone_U == zone)))) for zone in zones[:2]
+        )
+        raise DataError(
+            "DATA_MIXED_OFFSETS",
+            f"column {column!r} mixes time zones: {quote(text_S[first])} in {name_row(index, first)}, "
+            f"{quote(text_S[second])} in {name_row(index, second)}; write all dates in UTC.",
+        )
+    return date_U.to_numpy()[codes_S], _read_offset(zones[0]) if zones[0] else None
+
+
+def _parse_iso(text_U: pd.Series, _: object) -> tuple[pd.Series, pd.Series]:
+    """Dates of ISO texts in UTC, NaT where they are none, and their offsets ("" for none)."""
+    text_U = text_U.map(_first_day)
+    part_U = text_U.str.extract(_ISO)
+    naive_U = (part_U["day"].str.replace("/", "-") + part_U["time"].fillna("")).astype(object)
+    date_U = pd.to_datetime(naive_U, format="ISO8601", errors="coerce").astype("datetime64[ns]")
+    late_U = date_U.isna() & naive_U.notna()
+    if late_U.any() and (wide := naive_U[late_U].map(_read_wide)).notna().any():
+        date_U = date_U.astype("datetime64[us]")
+        date_U[late_U] = wide.astype("datetime64[us]")
+    zone_U = (
+        part_U["offset"]
+        .fillna("")
+        .replace("Z", "+00:00")
+        .str.replace(r"(\d\d):?(\d\d)", r"\1:\2", regex=True)
+    )
+    if zone_U.any():
+        date_U = date_U - zone_U.map(
+            lambda zone: _read_offset(zone).utcoffset(None) if zone else timedelta(0)
+        )
+    return date_U, zone_U
+
+
+def _parse_format(text_U: pd.Series, date_format: str) -> tuple[pd.Series, pd.Series]:
+    """Dates of texts in a stated format; those with an offset are carried to UTC."""
+    aware = "%z" in date_format
+    date_U = pd.to_datetime(text_U, format=date_format, errors="coerce", utc=aware)
+    return date_U.dt.tz_localize(None) if aware else date_U, pd.Series(
+        "+00:00" if aware else "", index=text_U.index
+    )
+
+
+def _first_day(text: str) -> str:
+    """An ISO week as its Monday (or the day it names), a quarter as its first day; others as is."""
+    if quarter := _QUARTER.fullmatch(text):
+        return f"{quarter[1]}-{3 * int(quarter[2]) - 2:02d}-01"
+    if week := _WEEK.fullmatch(text):
+        try:
+            return date.fromisocalendar(int(week[1]), int(week[2]), int(week[3] or 1)).isoformat()
+        except ValueError:
+            return ""
+    return text
+
+
+def _read_wide(text: str) -> Any:
+    """A date beyond the years 1678 to 2261 that nanoseconds can count, or NaT."""
+    try:
+        return np.datetime64(datetime.fromisoformat(text if len(text) > 7 else text + "-01"), "us")
+    except ValueError:
+        return np.datetime64("NaT", "us")
+
+
+def _read_offset(offset: str) -> timezone:
+    sign = -1 if offset[0] == "-" else 1
+    hours, minutes = offset[1:].split(":")
+    return timezone(sign * timedelta(hours=int(hours), minutes=int(minutes)))
+
+
+def refuse_coded_dates(value_U: npt.NDArray[np.int64], column: str) -> npt.NDArray[np.int64]:
+    """The integers themselves, unless all of them are evidently dates written as numbers.
+
+    Raises:
+        DataError: All look like 20240131, 202401, or seconds or milliseconds since 1970.
+    """
+    meaning = ""
+    year, rest = np.divmod(value_U, 10_000)
+    century, month = np.divmod(value_U, 100)
+    if _within(year, 1800, 2199) and _within(rest // 100, 1, 12) and _within(rest % 100, 1, 31):
+        meaning = "dates such as 20240131; pass date_format='%Y%m%d'"
+    elif len(value_U) > 12 and _within(century, 1800, 2199) and _within(month, 1, 12):
+        meaning = "months such as 202401; pass date_format='%Y%m'"
+    elif _within(value_U, 10**8, 10**10) or _within(value_U, 10**11, 10**13):
+        meaning = "seconds or milliseconds since 1970; convert them with pandas.to_datetime"
+    if meaning:
+        raise DataError(
+            "DATA_CODED_DATE",
+            f"column {column!r} holds integers such as {value_U[0]} that look like {meaning}.",
+        )
+    return value_U
+
+
+def _within(value_U: npt.NDArray[np.int64], low: int, high: int) -> bool:
+    return bool(len(value_U) and value_U.min() >= low and value_U.max() <= high)

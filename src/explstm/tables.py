@@ -1,0 +1,368 @@
+"""The caller's table: three columns taken out of it, and new tables given back in its own kind.
+
+Contract: :func:`take_columns` reads a pandas or polars long table without changing it, and refuses
+what is not an id, a date or a number; :func:`make_table` writes ids, dates and values back with the
+kind, column names and types that the :class:`Layout` remembers. Both meet the same values, whatever
+types the caller chose for them.
+
+Axes: N series, S rows.
+"""
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import tzinfo
+from typing import Any, Literal
+
+import narwhals.stable.v2 as nw
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from pandas.api import types
+
+from explstm.errors import DataError, UsageError
+from explstm.parsing import name_row, parse_dates, parse_numbers, quote, refuse_coded_dates
+
+Dates = npt.NDArray[Any]
+DEFAULT_ID_COL = "unique_id"
+SINGLE_SERIES_ID = "series"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a table returned to the caller looks like.
+
+    Attributes:
+        kind: Which library's table.
+        id_col: Name of the id column.
+        time_col: Name of the date column.
+        target_col: Name of the value column.
+        id_type: The library's type of the ids; None for text.
+        time_type: The library's type of the dates; None for that of the panel.
+    """
+
+    kind: Literal["pandas", "polars"] = "pandas"
+    id_col: str = DEFAULT_ID_COL
+    time_col: str = "ds"
+    target_col: str = "y"
+    id_type: Any = None
+    time_type: Any = None
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The three columns of a long table, typed, in the order of its rows.
+
+    Attributes:
+        ids_N: Distinct ids as text, sorted (numbers by value).
+        code_S: Which of ``ids_N`` each row belongs to.
+        ds_S: datetime64 (UTC where there is a time zone) or int64.
+        y_S: float64; NaN where missing.
+        time_zone: Zone of the dates; None for naive dates and integers.
+        index: Names of the rows, for messages: lines of a file, or positions.
+        layout: How to give tables back.
+    """
+
+    ids_N: npt.NDArray[np.object_]
+    code_S: npt.NDArray[np.int64]
+    ds_S: Dates
+    y_S: npt.NDArray[np.float64]
+    time_zone: tzinfo | None
+    index: pd.Index
+    layout: Layout
+
+
+def take_columns(table: Any, *, id_col: str, time_col: str, target_col: str) -> Columns:
+    """Take ids, dates and values out of a table.
+
+    Raises:
+        UsageError: Not a pandas or polars table.
+        DataError: A column is missing or twice there, or a cell is not what its column must hold.
+    """
+    kind = _kind_of(table)
+    if kind == "pandas":
+        table = _index_to_columns(table, (id_col, time_col, target_col))
+    names = [str(name) for name in table.columns]
+    has_ids = id_col in names or id_col != DEFAULT_ID_COL
+    wanted = ([id_col] if has_ids else []) + [time_col, target_col]
+    check_names(names, wanted, "the table")
+    if not len(table):
+        raise DataError("DATA_NO_ROWS", "the table has no rows; pass at least one series.")
+    column = dict(zip(wanted, _take_series(table, names, wanted, kind), strict=True))
+    in_file = kind == "pandas" and table.index.name == "line"
+    index = table.index if in_file else pd.RangeIndex(len(table), name="row")
+    ds_S, time_zone = _type_dates(column[time_col], time_col, index)
+    if has_ids:
+        ids_N, code_S = _type_ids(column[id_col], id_col, index)
+    else:
+        ids_N, code_S = (
+            np.array([SINGLE_SERIES_ID], dtype=object),
+            np.zeros(len(table), dtype=np.int64),
+        )
+    y_S = _type_values(column[target_col], target_col, index)
+    if np.isinf(y_S).any():
+        row = int(np.argmax(np.isinf(y_S)))
+        raise DataError(
+            "DATA_INFINITE",
+            f"column {target_col!r}, series {quote(ids_N[code_S[row]])}, {name_row(index, row)}: found {y_S[row]}; "
+            "every value must be finite.",
+        )
+    layout = read_layout(table, id_col=id_col, time_col=time_col, target_col=target_col)
+    return Columns(ids_N, code_S, ds_S, y_S, time_zone, index, layout)
+
+
+def read_layout(table: Any, *, id_col: str, time_col: str, target_col: str) -> Layout:
+    """What tables given back beside ``table`` look like."""
+    kind = _kind_of(table)
+    type_of = dict(zip(map(str, table.columns), table.dtypes, strict=True))
+    return Layout(kind, id_col, time_col, target_col, type_of.get(id_col), type_of.get(time_col))
+
+
+def check_names(names: Sequence[str], wanted: Sequence[str], where: str) -> None:
+    """Refuse a header that lacks one of the wanted columns, or has one twice.
+
+    Raises:
+        DataError: As said, with the nearest name or both positions.
+    """
+    for name in wanted:
+        places = [place for place, found in enumerate(names, start=1) if found == name]
+        if len(places) > 1:
+            raise DataError(
+                "DATA_COLUMN_TWICE",
+                f"{where} has column {name!r} twice, at positions {places[0]} and {places[1]}; rename one of them.",
+            )
+        if not places:
+            near = difflib.get_close_matches(name, names, n=1)
+            remedy = (
+                f"did you mean {near[0]!r}?"
+                if near
+                else "name it through id_col, time_col or target_col."
+            )
+            found = ", ".join(map(quote, names[:20]))
+            raise DataError(
+                "DATA_COLUMN_MISSING", f"{where} has no column {name!r}, found {found}; {remedy}"
+            )
+
+
+def _kind_of(table: Any) -> Literal["pandas", "polars"]:
+    if isinstance(table, pd.DataFrame):
+        return "pandas"
+    if nw.dependencies.is_polars_dataframe(table):
+        return "polars"
+    lazy = " (collect() it first)" if nw.dependencies.is_polars_lazyframe(table) else ""
+    raise UsageError(
+        "TABLE_TYPE",
+        f"df is a {type(table).__module__}.{type(table).__name__}; pass a pandas or polars table{lazy}.",
+    )
+
+
+def _index_to_columns(table: pd.DataFrame, wanted: Sequence[str]) -> pd.DataFrame:
+    """The table with those index levels as columns that are wanted and not yet columns."""
+    levels = [name for name in table.index.names if name in wanted and name not in table.columns]
+    return table.reset_index(level=levels) if levels else table
+
+
+def _take_series(
+    table: Any, names: Sequence[str], wanted: Sequence[str], kind: str
+) -> list[pd.Series]:
+    """The wanted columns as pandas series with a plain index."""
+    if kind == "pandas":
+        return [table.iloc[:, names.index(name)].reset_index(drop=True) for name in wanted]
+    return [_from_polars(nw.from_native(table[name], series_only=True)) for name in wanted]
+
+
+def _from_polars(column: Any) -> pd.Series:
+    dtype = column.dtype
+    if isinstance(dtype, nw.Categorical | nw.Enum):
+        column = column.cast(nw.String)
+    elif isinstance(dtype, nw.Decimal):
+        column = column.cast(nw.Float64)
+    elif dtype.is_nested():
+        raise DataError(
+            "DATA_COLUMN_TYPE", f"column {column.name!r} holds {dtype}; pass plain values."
+        )
+    values = column.to_numpy()
+    if values.dtype == np.dtype("M8[D]"):
+        values = values.astype("M8[s]")
+    series = pd.Series(values, copy=False)
+    zone = getattr(dtype, "time_zone", None)
+    return series.dt.tz_localize("UTC").dt.tz_convert(zone) if zone else series
+
+
+def _type_ids(
+    column: pd.Series, name: str, index: pd.Index
+) -> tuple[npt.NDArray[np.object_], npt.NDArray[np.int64]]:
+    """Distinct ids as sorted text, and which of them each row has."""
+    code_S, unique_N = pd.factorize(column)
+    value_N = np.asarray(unique_N)
+    text_N = np.array(
+        [value if isinstance(value, str) else str(value) for value in value_N.tolist()],
+        dtype=object,
+    )
+    empty_N = np.array([not text.strip() for text in text_N], dtype=bool)
+    bad_S = (code_S < 0) | np.append(empty_N, True)[code_S]
+    if bad_S.any():
+        row = name_row(index, int(np.argmax(bad_S)))
+        raise DataError(
+            "DATA_EMPTY_ID", f"column {name!r}, {row}: the id is empty; give every row an id."
+        )
+    if len(set(text_N)) < len(text_N):
+        twice = pd.Series(text_N).loc[lambda text: text.duplicated()].iloc[0]
+        raise DataError(
+            "DATA_ID_TYPES",
+            f"column {name!r} has the id {quote(twice)} in two types; convert the column to text.",
+        )
+    order_N = np.argsort(value_N if value_N.dtype.kind in "iuf" else text_N, kind="stable")
+    rank_N = np.empty(len(order_N), dtype=np.int64)
+    rank_N[order_N] = np.arange(len(order_N))
+    return text_N[order_N], rank_N[code_S]
+
+
+def _type_dates(column: pd.Series, name: str, index: pd.Index) -> tuple[Dates, tzinfo | None]:
+    """Dates as datetime64 (UTC) or int64, and their time zone."""
+    column = _plain(column)
+    missing_S = column.isna()
+    if missing_S.any():
+        row = name_row(index, int(np.argmax(missing_S)))
+        raise DataError(
+            "DATA_DATE_MISSING",
+            f"column {name!r}, {row}: there is no date; fill it in or drop the row.",
+        )
+    if isinstance(column.dtype, pd.PeriodDtype):
+        column = column.dt.to_timestamp()
+    if isinstance(column.dtype, pd.DatetimeTZDtype):
+        return column.dt.tz_convert("UTC").dt.tz_localize(None).to_numpy(), column.dt.tz
+    if types.is_datetime64_dtype(column.dtype):
+        return column.to_numpy(), None
+    if types.is_integer_dtype(column.dtype):
+        return refuse_coded_dates(column.to_numpy(np.int64), name), None
+    inferred = types.infer_dtype(column)
+    if inferred == "string":
+        return parse_dates(column.to_numpy(object), column=name, index=index)
+    if inferred in ("date", "datetime", "datetime64"):
+        try:
+            return _type_dates(pd.to_datetime(column), name, index)
+        except (ValueError, TypeError) as error:
+            raise DataError(
+                "DATA_BAD_DATE", f"column {name!r} mixes dates that do not go together: {error}."
+            ) from None
+    raise DataError(
+        "DATA_COLUMN_TYPE",
+        f"column {name!r} holds {inferred} values; dates must be timestamps, ISO text or integers.",
+    )
+
+
+def _type_values(column: pd.Series, name: str, index: pd.Index) -> npt.NDArray[np.float64]:
+    """Values as float64, NaN where missing."""
+    column = _plain(column)
+    if (
+        types.is_numeric_dtype(column.dtype)
+        and not types.is_bool_dtype(column.dtype)
+        and column.dtype.kind != "c"
+    ):
+        return column.to_numpy(np.float64, na_value=np.nan)
+    if column.dtype == object and types.infer_dtype(column, skipna=True) in (
+        "decimal",
+        "mixed-integer",
+        "empty",
+    ):
+        column = column.where(column.notna(), None)
+    if column.dtype == object or isinstance(column.dtype, pd.StringDtype):
+        # One path with files: every value is read from its text.
+        text_S = [
+            None if missing else str(value)
+            for value, missing in zip(column, column.isna(), strict=True)
+        ]
+        return parse_numbers(np.array(text_S, dtype=object), column=name, index=index)
+    raise DataError(
+        "DATA_COLUMN_TYPE", f"column {name!r} holds {column.dtype}; values must be numbers."
+    )
+
+
+def _plain(column: pd.Series) -> pd.Series:
+    """The column without wrapping types (categories, Arrow), integers in objects as integers."""
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        column = column.astype(column.cat.categories.dtype)
+    if isinstance(column.dtype, pd.ArrowDtype):
+        column = pd.Series(column.to_numpy(object, na_value=None))
+    return column.infer_objects() if column.dtype == object else column
+
+
+def make_table(
+    layout: Layout,
+    id_S: npt.NDArray[np.object_],
+    ds_S: Dates,
+    columns: Mapping[str, npt.NDArray[Any]],
+    *,
+    time_zone: tzinfo | None = None,
+    more_dates: Mapping[str, Dates] | None = None,
+) -> Any:
+    """A long table of ids, dates and columns, in the caller's kind, names and types.
+
+    Args:
+        layout: The caller's kind, names and types.
+        id_S: Id of each row.
+        ds_S: Date of each row; UTC where there is a time zone.
+        columns: Further columns, by name.
+        time_zone: Zone of the dates.
+        more_dates: Further columns of dates, by name, placed before ``columns``.
+    """
+    dates = {layout.time_col: ds_S, **(more_dates or {})}
+    if layout.kind == "pandas":
+        table = pd.DataFrame(
+            {
+                layout.id_col: _restore_pandas_ids(id_S, layout.id_type),
+                **{
+                    name: _restore_pandas_dates(ds, layout.time_type, time_zone)
+                    for name, ds in dates.items()
+                },
+                **columns,
+            }
+        )
+        return table
+    import polars as pl
+
+    ids = pl.Series(layout.id_col, id_S.tolist(), dtype=pl.String)
+    restored = ids if layout.id_type is None else ids.cast(layout.id_type)
+    return pl.DataFrame(
+        [restored]
+        + [
+            _restore_polars_dates(name, ds, layout.time_type, time_zone)
+            for name, ds in dates.items()
+        ]
+        + [pl.Series(name, np.ascontiguousarray(values)) for name, values in columns.items()]
+    )
+
+
+def _restore_pandas_ids(id_S: npt.NDArray[np.object_], id_type: Any) -> pd.Series:
+    ids = pd.Series(id_S)
+    if id_type is None or id_type == object:
+        return ids
+    if isinstance(id_type, pd.CategoricalDtype):
+        texts = pd.Index([str(value) for value in id_type.categories])
+        return pd.Series(pd.Categorical.from_codes(texts.get_indexer(ids), dtype=id_type))
+    return ids.astype(id_type)
+
+
+def _restore_pandas_dates(ds_S: Dates, time_type: Any, time_zone: tzinfo | None) -> pd.Series:
+    dates = pd.Series(ds_S)
+    if time_zone is not None:
+        dates = dates.dt.tz_localize("UTC").dt.tz_convert(time_zone)
+    if isinstance(time_type, pd.PeriodDtype):
+        return dates.dt.to_period(time_type.freq)
+    keeps = isinstance(time_type, pd.DatetimeTZDtype | pd.ArrowDtype) or types.is_integer_dtype(
+        time_type
+    )
+    return dates.astype(time_type) if time_type is not None and keeps else dates
+
+
+def _restore_polars_dates(name: str, ds_S: Dates, time_type: Any, time_zone: tzinfo | None) -> Any:
+    import polars as pl
+
+    if ds_S.dtype == np.dtype("M8[s]"):
+        ds_S = ds_S.astype("M8[ms]")
+    dates = pl.Series(name, np.ascontiguousarray(ds_S))
+    if time_zone is not None:
+        dates = dates.dt.replace_time_zone("UTC").dt.convert_time_zone(str(time_zone))
+    keeps = time_type is not None and (time_type.is_temporal() or time_type.is_integer())
+    return dates.cast(time_type) if keeps else dates
