@@ -338,9 +338,13 @@ def _to_columns(log: list[LogRow]) -> Weights:
 def _from_columns(columns: Mapping[str, np.ndarray]) -> list[LogRow]:
     rows = zip(*(columns[field.name].tolist() for field in _LOG_FIELDS), strict=True)
     return [
-        LogRow(int(step), rate, *(None if math.isnan(loss) else loss for loss in losses), seconds)
-        for step, rate, *losses, seconds in rows
+        LogRow(int(step), rate, _known(train), _known(valid), seconds)
+        for step, rate, train, valid, seconds in rows
     ]
+
+
+def _known(loss: float) -> float | None:
+    return None if math.isnan(loss) else loss
 
 
 _LOG_FIELDS = dataclasses.fields(LogRow)
