@@ -30,11 +30,12 @@ F features, C recurrences, H horizon, Q quantiles.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from explstm.frame import Panel
 from explstm.ragged import BoolArray, FloatArray, IntArray, block_cells, length_blocks
 from explstm.scaling import (
     SCALED_LEVELS,
@@ -45,9 +46,6 @@ from explstm.scaling import (
     to_level,
 )
 from explstm.seasonality import Seasonality, future, remove_seasonality
-
-if TYPE_CHECKING:
-    from explstm.frame import Panel
 
 SMOOTHINGS = (0.1, 0.3, 0.6)
 FEATURES = ("growth", *(f"smooth_{alpha:g}" for alpha in SMOOTHINGS), "log_scale", "log_age")
@@ -99,7 +97,7 @@ class GrowthPanel:
 
 
 def to_growth_space(
-    panel: "Panel", *, growth: str = "auto", season_length: int | Sequence[int] = (12,)
+    panel: Panel, *, growth: str = "auto", season_length: int | Sequence[int] = (12,)
 ) -> GrowthPanel:
     """Carry a panel, already cut at the last step that may be used, into growth space.
 
@@ -201,7 +199,7 @@ def _block_features(
     change_weight_T1 = np.concatenate(([[1.0]], weight_T1[:-1]))
     scale_TB = sums_TCB[:, 0] / change_weight_T1
     level_TB = sums_TCB[:, 1] / weight_T1
-    relative_to_TB = np.where(kind.relative_B, level_TB, 1.0)
+    relative_to_TB = np.where(kind.relative_B & (level_TB > 0), level_TB, 1.0)
     floor_TB = SCALE_FLOOR * np.maximum(level_TB, np.where(kind.relative_B, 0.0, 1.0))
     scale_TB[scale_TB <= floor_TB] = 0.0
     scale_TB[:, kind.unscaled_B] = 1.0

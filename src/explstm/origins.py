@@ -17,19 +17,16 @@ F features, H horizon, R rows: the origins of a batch, series-major, then time.
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from explstm.errors import DataError, UsageError
+from explstm.frame import Panel
 from explstm.growth import GrowthPanel
 from explstm.ragged import BoolArray, FloatArray, IntArray
 from explstm.scaling import to_level
 from explstm.seasonality import future
-
-if TYPE_CHECKING:
-    from explstm.frame import Panel
 
 MAX_TARGET = 50.0  # typical steps away from the anchor; further is clipped
 
@@ -178,7 +175,7 @@ def last_windows(
 
 def holdout_batches(
     train_space: GrowthPanel,
-    panel: "Panel",
+    panel: Panel,
     horizon: int,
     *,
     batch_size: int,
@@ -275,7 +272,7 @@ def _masked(target_RH: FloatArray) -> tuple[NDArray[np.float32], NDArray[np.floa
 
 
 def _holdout_targets(
-    train_space: GrowthPanel, panel: "Panel", horizon: int, max_target: float
+    train_space: GrowthPanel, panel: Panel, horizon: int, max_target: float
 ) -> FloatArray:
     """Return the held-out values of every series as targets of its last step, NaN if unknown."""
     last_N = train_space.starts_N1[1:] - 1

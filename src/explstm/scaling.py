@@ -22,16 +22,15 @@ import difflib
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from explstm.errors import DataError, UsageError
+from explstm.frame import Panel
+from explstm.parsing import quote
 from explstm.ragged import FloatArray, IntArray, reduce_series, sorted_quantiles
-
-if TYPE_CHECKING:
-    from explstm.frame import Panel
 
 GrowthName = Literal["auto", "log", "asinh", "linear", "standard", "minmax", "robust", "difference"]
 OverflowRule = Literal["error", "cap"]
@@ -67,7 +66,7 @@ class Transform:
         return np.isin(self.names_N, names)
 
 
-def fit_transform(panel: "Panel", growth: str = "auto") -> tuple[Transform, NDArray[Any]]:
+def fit_transform(panel: Panel, growth: str = "auto") -> tuple[Transform, NDArray[Any]]:
     """Choose and fit the curve of every series.
 
     Args:
@@ -109,8 +108,9 @@ def to_level(transform: Transform, y_S: FloatArray, lengths_N: IntArray) -> Floa
     trivial = not transform.centre_N.any() and (unit_N == 1).all()
     z_S = y_S.copy()
     if not trivial:
-        z_S -= np.repeat(transform.centre_N, lengths_N)
-        z_S /= np.repeat(unit_N, lengths_N)
+        with np.errstate(over="ignore"):  # held-out values may be out of any proportion
+            z_S -= np.repeat(transform.centre_N, lengths_N)
+            z_S /= np.repeat(unit_N, lengths_N)
     for name, (curve, _) in _CURVES.items():
         chosen_N = transform.is_curve_N(name)
         if chosen_N.any():
@@ -152,18 +152,18 @@ def from_level(
     if finite_NHQ.all():
         return y_NHQ
     series, step = (int(place) for place in np.argwhere(~finite_NHQ)[0][:2])
-    where = f"the forecast of series {ids_N[series]} at step {step + 1}"
+    where = f"the forecast of series {quote(ids_N[series])} at step {step + 1}"
     if overflow == "error" or np.isnan(y_NHQ).any():
         raise DataError(
             "FORECAST_OVERFLOW",
-            f"{where} is too large for a 64-bit number; shorten the horizon, use growth='linear', "
-            "or cap it with overflow='cap'.",
+            f"{where} is {y_NHQ[~finite_NHQ][0]}, not a finite 64-bit number; shorten the horizon, "
+            "use growth='linear', or cap it with overflow='cap'.",
         )
-    warnings.warn(f"{where} was too large and is capped.", RuntimeWarning, stacklevel=2)
+    warnings.warn(f"{where} was too large and is capped.", RuntimeWarning, stacklevel=3)
     return np.nan_to_num(y_NHQ)
 
 
-def _choose_curves(panel: "Panel") -> tuple[NDArray[np.str_], NDArray[Any]]:
+def _choose_curves(panel: Panel) -> tuple[NDArray[np.str_], NDArray[Any]]:
     """Choose log, asinh or linear for every series, with a phrase saying why."""
     positive_N = reduce_series(np.minimum, panel.y_S, panel.starts_N1) > 0
     names_N = np.full(len(positive_N), "log", dtype="<U10")
@@ -179,7 +179,7 @@ def _choose_curves(panel: "Panel") -> tuple[NDArray[np.str_], NDArray[Any]]:
     return names_N, reasons_N
 
 
-def _check_values(panel: "Panel", chosen_N: NDArray[np.bool_], name: str) -> None:
+def _check_values(panel: Panel, chosen_N: NDArray[np.bool_], name: str) -> None:
     """Refuse values the named curve cannot carry."""
     chosen_S: Any = True if chosen_N.all() else np.repeat(chosen_N, np.diff(panel.starts_N1))
     if name == "log":
@@ -194,13 +194,13 @@ def _check_values(panel: "Panel", chosen_N: NDArray[np.bool_], name: str) -> Non
         series = int(np.searchsorted(panel.starts_N1, step, side="right")) - 1
         raise DataError(
             "GROWTH_VALUE",
-            f"{rule}, but series {panel.ids_N[series]} has {panel.y_S[step]:g} at step "
+            f"{rule}, but series {quote(panel.ids_N[series])} has {panel.y_S[step]:g} at step "
             f"{step - int(panel.starts_N1[series]) + 1}; {remedy}.",
         )
 
 
 def _fit_curve(
-    panel: "Panel", chosen_N: NDArray[np.bool_], name: str
+    panel: Panel, chosen_N: NDArray[np.bool_], name: str
 ) -> tuple[FloatArray | float, FloatArray | float]:
     """Return centre and unit of the chosen series under the named curve."""
     if name in ("log", "linear"):
@@ -209,7 +209,8 @@ def _fit_curve(
     y_S = panel.y_S if chosen_N.all() else panel.y_S[np.repeat(chosen_N, lengths_N)]
     starts_N1 = np.concatenate(([0], np.cumsum(lengths_N[chosen_N])))
     if name == "asinh":
-        quartile_N = _lower_quartile(y_S, starts_N1)
+        largest_N = reduce_series(np.maximum, np.abs(y_S), starts_N1)
+        quartile_N = np.maximum(_lower_quartile(y_S, starts_N1), largest_N / LARGEST)
         return 0.0, np.where(quartile_N > 0, quartile_N, 1.0)  # all zeros: any unit will do
     if name == "difference":
         return 0.0, _deviation_of_changes(y_S, starts_N1)
@@ -237,13 +238,18 @@ def _mean_and_deviation(y_S: FloatArray, starts_N1: IntArray) -> tuple[FloatArra
     shifted_S = y_S - np.repeat(first_N, lengths_N)
     mean_N = reduce_series(np.add, shifted_S, starts_N1) / lengths_N
     shifted_S -= np.repeat(mean_N, lengths_N)
-    variance_N = reduce_series(np.add, shifted_S**2, starts_N1) / lengths_N
-    return first_N + mean_N, np.sqrt(variance_N)
+    return first_N + mean_N, _root_mean_square(shifted_S, starts_N1, lengths_N)
 
 
 def _deviation_of_changes(y_S: FloatArray, starts_N1: IntArray) -> FloatArray:
     """Return the root mean square of the changes; 0 where there are none."""
     changes_S = np.diff(y_S, prepend=y_S[0])
     changes_S[starts_N1[:-1]] = 0.0
-    counts_N = np.maximum(np.diff(starts_N1) - 1, 1)
-    return np.sqrt(reduce_series(np.add, changes_S**2, starts_N1) / counts_N)
+    return _root_mean_square(changes_S, starts_N1, np.maximum(np.diff(starts_N1) - 1, 1))
+
+
+def _root_mean_square(values_S: FloatArray, starts_N1: IntArray, counts_N: IntArray) -> FloatArray:
+    """Return the root of the sum of squares over ``counts_N``, whatever the magnitudes."""
+    peak_N = reduce_series(np.maximum, np.abs(values_S), starts_N1)
+    parts_S = values_S / np.repeat(np.where(peak_N > 0, peak_N, 1.0), np.diff(starts_N1))
+    return peak_N * np.sqrt(reduce_series(np.add, parts_S**2, starts_N1) / counts_N)
