@@ -18,6 +18,8 @@ def make_panel(*series: Sequence[float] | np.ndarray) -> Panel:
     )
 
 
-def grow(rng: np.random.Generator, steps: int, rate: float = 0.01, noise: float = 0.05) -> np.ndarray:
+def grow(
+    rng: np.random.Generator, steps: int, rate: float = 0.01, noise: float = 0.05
+) -> np.ndarray:
     """A positive random walk with drift on the log scale."""
     return 100 * np.exp(np.cumsum(rng.normal(rate, noise, steps)))

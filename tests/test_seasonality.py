@@ -100,9 +100,7 @@ def test_the_future_continues_the_season_from_the_last_step():
     season = np.array([0.3, -0.1, -0.4, 0.2])
     z = np.tile(season, 11)[:42]  # the step after the last has place 2
     seasonality, _ = fit(z, season_length=4)
-    np.testing.assert_allclose(
-        future(seasonality, 6), [season[[2, 3, 0, 1, 2, 3]]], atol=1e-12
-    )
+    np.testing.assert_allclose(future(seasonality, 6), [season[[2, 3, 0, 1, 2, 3]]], atol=1e-12)
 
 
 @given(st.integers(2, 13), st.integers(4, 80), st.integers(0, 2**32 - 1))

@@ -5,11 +5,11 @@ Contract: with z the level of a series (:mod:`explstm.scaling`) without its seas
 
 * a causal scale  σ_t = Σ λ^(t-i) |Δ_i| / Σ λ^(t-i),  i = 2..t,  λ = ``SCALE_DECAY``;
 * the features of ``FEATURES``, dimensionless and clipped to ± ``FEATURE_BOUND``:
-  Δ_t / σ_t;  √α (z_t - ES_α(z)_t) / σ_t for each α of ``SMOOTHINGS``, where ES is simple
+  Δ_t / σ_t;  w_α (z_t - ES_α(z)_t) / σ_t for each α of ``SMOOTHINGS``, where ES is simple
   exponential smoothing started at z_1;  log σ_t and log t, centred and scaled to order 1;
 * the target (z_{t+k} - z_t) / σ_t, a constant times k for steady growth.
 
-√α gives the smoothed features one common spread under a random walk. σ of a curve without a
+The weight w_α = √(α(2 - α)) / (1 - α) gives z - ES the spread of Δ when z is a random walk. σ of a curve without a
 logarithm is reported to the network relative to the weighted mean magnitude of the series, so
 that log σ means the same everywhere: the typical change in parts of the level.
 
@@ -190,7 +190,7 @@ def _block_features(
     sums_TCB[:, 1] = magnitude_TB
     # z - ES obeys d_t = (1 - α)(d_{t-1} + Δ_t): summing changes costs no digits of a high level.
     for place, alpha in enumerate(SMOOTHINGS):
-        np.multiply(growth_TB, 1.0 - alpha, out=sums_TCB[:, 2 + place])
+        np.multiply(growth_TB, np.sqrt(alpha * (2.0 - alpha)), out=sums_TCB[:, 2 + place])
     decay_C1 = np.array([SCALE_DECAY, SCALE_DECAY, *(1.0 - a for a in SMOOTHINGS)])[:, None]
     for step in range(1, steps):
         sums_TCB[step] += decay_C1 * sums_TCB[step - 1]
@@ -214,8 +214,8 @@ def _block_features(
     features_BTF = np.empty((n_series, steps, N_FEATURES), dtype=np.float32)
     features_TBF = features_BTF.swapaxes(0, 1)
     features_TBF[..., 0] = _bounded(shown_TB / safe_TB)
-    for place, alpha in enumerate(SMOOTHINGS):
-        features_TBF[..., 1 + place] = _bounded(np.sqrt(alpha) * sums_TCB[:, 2 + place] / safe_TB)
+    for place in range(len(SMOOTHINGS)):
+        features_TBF[..., 1 + place] = _bounded(sums_TCB[:, 2 + place] / safe_TB)
     features_TBF[..., -2] = np.where(kind.unscaled_B, 0.0, _bounded(log_scale_TB))
     features_TBF[~moving_TB] = 0.0
     features_TBF[..., -1] = _bounded(log_age_T1)

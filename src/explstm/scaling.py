@@ -8,10 +8,10 @@ the inverse returns to y within 1e-9 relative. The curves:
     asinh       asinh(y / c)               any sign: logarithmic far from 0, linear near 0;
                                            c is the lower quartile of the magnitudes above 0
     linear      y                          any sign, changes that do not grow with the level
-    difference  y / deviation of Δy        as linear, in units of a typical change
-    standard    (y - mean) / deviation     classic scaling
-    minmax      (y - min) / (max - min)    classic scaling
-    robust      (y - median) / (quartile range)
+    difference  (y - y_1) / rms of Δy      classic: as linear, in units of a typical change
+    standard    (y - mean) / deviation     classic
+    minmax      (y - min) / (max - min)    classic
+    robust      (y - median) / (distance of the quartiles)
 
 A series without spread keeps unit 0: its z is 0, and every z leads back to its one value.
 
@@ -213,7 +213,7 @@ def _fit_curve(
         quartile_N = np.maximum(_lower_quartile(y_S, starts_N1), largest_N / LARGEST)
         return 0.0, np.where(quartile_N > 0, quartile_N, 1.0)  # all zeros: any unit will do
     if name == "difference":
-        return 0.0, _deviation_of_changes(y_S, starts_N1)
+        return y_S[starts_N1[:-1]], _size_of_changes(y_S, starts_N1)
     if name == "robust":
         low_N, median_N, high_N = sorted_quantiles(y_S, starts_N1, (0.25, 0.5, 0.75))
         spread_N = high_N - low_N
@@ -241,7 +241,7 @@ def _mean_and_deviation(y_S: FloatArray, starts_N1: IntArray) -> tuple[FloatArra
     return first_N + mean_N, _root_mean_square(shifted_S, starts_N1, lengths_N)
 
 
-def _deviation_of_changes(y_S: FloatArray, starts_N1: IntArray) -> FloatArray:
+def _size_of_changes(y_S: FloatArray, starts_N1: IntArray) -> FloatArray:
     """Return the root mean square of the changes; 0 where there are none."""
     changes_S = np.diff(y_S, prepend=y_S[0])
     changes_S[starts_N1[:-1]] = 0.0
