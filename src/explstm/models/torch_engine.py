@@ -254,7 +254,7 @@ class TorchEngine:
         training = self._require_training()
         loss, moved = self._loss(batch, self._noise(training))
         training.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         _clip(self._trainable(), training.config.clip_norm)
         training.step += 1
         for group in training.optimizer.param_groups:
