@@ -9,9 +9,9 @@ Contract: with z the level of a series (:mod:`explstm.scaling`) without its seas
   exponential smoothing started at z_1;  log σ_t and log t, centred and scaled to order 1;
 * the target (z_{t+k} - z_t) / σ_t, a constant times k for steady growth.
 
-The weight w_α = √(α(2 - α)) / (1 - α) gives z - ES the spread of Δ when z is a random walk. σ of a curve without a
-logarithm is reported to the network relative to the weighted mean magnitude of the series, so
-that log σ means the same everywhere: the typical change in parts of the level.
+The weight w_α = √(α(2 - α)) / (1 - α) gives z - ES the spread of Δ when z is a random walk. Under
+the linear curve log σ_t is taken relative to the weighted mean magnitude of the series, so that it
+means the same under every curve: the typical change in parts of the level.
 
 Everything at t is a function of y_1..y_t, except what is fitted on the whole panel given: the
 seasonal indices, the choice made by ``"auto"``, the unit of asinh and of the classic scalings.
