@@ -128,9 +128,11 @@ def hold_lock(path: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        with contextlib.suppress(OSError):
-            lock.unlink()
-        os.close(descriptor)
+        try:
+            with contextlib.suppress(OSError):
+                lock.unlink()
+        finally:
+            os.close(descriptor)
 
 
 def _acquire(lock: Path, path: Path) -> int:
@@ -329,9 +331,10 @@ def read_sealed(path: Path, names: Iterable[str], parse: Callable[[Sealed], Resu
     raise BusyError("FOLDER_BUSY", f"{path} is being replaced all the time; try again later.")
 
 
-def _find_current(path: Path) -> tuple[Path, tuple[int, int]]:
+def _find_current(path: Path) -> tuple[Path, tuple[int, ...]]:
     """The folder, or its previous version where a killed save left only that, and its identity."""
-    for folder in (path, _sibling(path, "previous")):
+    # A save may end between the first two looks, so the place is looked at again.
+    for folder in (path, _sibling(path, "previous"), path):
         try:
             found = os.lstat(folder)
         except OSError:
@@ -342,7 +345,8 @@ def _find_current(path: Path) -> tuple[Path, tuple[int, int]]:
                 f"{folder} is a file, but a saved model is a folder with {MANIFEST}; no other "
                 "kind of file is ever loaded.",
             )
-        return folder, (found.st_dev, found.st_ino)
+        # The number of a removed folder is given to the next one, its times are not.
+        return folder, (found.st_dev, found.st_ino, found.st_mtime_ns, found.st_ctime_ns)
     raise ModelFileError("MODEL_NOT_FOUND", f"{path} does not exist; check the path.")
 
 
@@ -360,7 +364,8 @@ def _open_sealed(path: Path, names: frozenset[str]) -> Sealed:
             f"{FORMAT_VERSION}; upgrade explstm.",
         )
     stated = {key: value for key, value in manifest.items() if key != "seal"}
-    if version != FORMAT_VERSION or manifest.get("seal") != _seal(stated):
+    known = type(version) is int and version == FORMAT_VERSION
+    if not known or manifest.get("seal") != _seal(stated):
         raise ModelFileError(
             "MODEL_CORRUPT", f"{source} was altered after it was written; save the model again."
         )
