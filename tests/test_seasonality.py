@@ -35,7 +35,7 @@ def slow_trend(z, m):
     return trend
 
 
-def slow_index(z, m):
+def slow_index(z, m, longest=None):
     """The index of one season by its definition, places counted from the step after the end."""
     n = len(z)
     if n < 2 * m:
@@ -45,7 +45,7 @@ def slow_index(z, m):
     covariance = sum(rest[t] * rest[t - m] for t in range(m, n)) / pairs
     if covariance <= TEST_LEVEL / np.sqrt(pairs) * np.mean(rest**2):
         return np.zeros(m)
-    weights = np.array([DECAY ** ((n - 1 - t) // m) for t in range(n)])
+    weights = np.array([DECAY ** ((n - 1 - t) // m * m / (longest or m)) for t in range(n)])
     place = np.array([(t - n) % m for t in range(n)])
     index = np.array([np.average(rest[place == p], weights=weights[place == p]) for p in range(m)])
     index -= index.mean()
@@ -130,6 +130,13 @@ def test_noise_shrinks_the_index_and_a_walk_keeps_next_to_none(rng):
     walks = [np.cumsum(rng.normal(size=120)) for _ in range(200)]
     found_N = fit(*walks, season_length=12)[0].found_N(12)
     assert found_N.mean() < 0.35
+
+
+def test_with_several_seasons_the_longest_that_fits_sets_the_memory_of_all(rng):
+    long, short = (np.resize([2.0, -1.0, -1.0], n) + rng.normal(size=n) for n in (60, 23))
+    seasonality, _ = fit(long, short, season_length=(3, 12))
+    expected = [slow_index(long, 3, longest=12), slow_index(short, 3)]
+    np.testing.assert_allclose(seasonality.indices[0], expected, rtol=1e-9)
 
 
 def test_two_seasons_are_separated(rng):
