@@ -76,7 +76,11 @@ def parse_numbers(
 
 
 def parse_dates(
-    text_S: npt.NDArray[Any], *, column: str, index: pd.Index, date_format: str | None = None
+    text_S: npt.NDArray[Any] | pd.Categorical,
+    *,
+    column: str,
+    index: pd.Index,
+    date_format: str | None = None,
 ) -> tuple[Dates, tzinfo | None]:
     """Dates as datetime64 (UTC where they carry an offset) or int64, and their time zone.
 
@@ -90,6 +94,7 @@ def parse_dates(
         DataError: A text is missing or not a date, or texts mix offsets.
     """
     codes_S, unique_U = pd.factorize(text_S)
+    unique_U = np.asarray(unique_U, dtype=object)
     if (codes_S < 0).any():
         row = name_row(index, int(np.argmax(codes_S < 0)))
         raise DataError(
@@ -146,9 +151,9 @@ def _parse_iso(text_U: pd.Series, _: object) -> tuple[pd.Series, pd.Series]:
     return date_U, zone_U
 
 
-def _parse_format(text_U: pd.Series, date_format: str) -> tuple[pd.Series, pd.Series]:
+def _parse_format(text_U: pd.Series, date_format: str | None) -> tuple[pd.Series, pd.Series]:
     """Dates of texts in a stated format; those with an offset are carried to UTC."""
-    aware = "%z" in date_format
+    aware = "%z" in str(date_format)
     date_U = pd.to_datetime(text_U, format=date_format, errors="coerce", utc=aware)
     return date_U.dt.tz_localize(None) if aware else date_U, pd.Series(
         "+00:00" if aware else "", index=text_U.index
