@@ -50,6 +50,8 @@ from explstm.seasonality import Seasonality, future, remove_seasonality
 SMOOTHINGS = (0.1, 0.3, 0.6)
 FEATURES = ("growth", *(f"smooth_{alpha:g}" for alpha in SMOOTHINGS), "log_scale", "log_age")
 N_FEATURES = len(FEATURES)
+SIGNED_FEATURES = slice(0, 1 + len(SMOOTHINGS))  # those that change sign with the series
+_LOG_SCALE_FEATURE = FEATURES.index("log_scale")
 FEATURE_BOUND = 10.0
 SCALE_DECAY = 0.97
 SCALE_FLOOR = 1e-12  # changes below this part of the level are rounding, not movement
@@ -97,7 +99,11 @@ class GrowthPanel:
 
 
 def to_growth_space(
-    panel: Panel, *, growth: str = "auto", season_length: int | Sequence[int] = (12,)
+    panel: Panel,
+    *,
+    growth: str = "auto",
+    season_length: int | Sequence[int] = (12,),
+    transform: Transform | None = None,
 ) -> GrowthPanel:
     """Carry a panel, already cut at the last step that may be used, into growth space.
 
@@ -105,13 +111,18 @@ def to_growth_space(
         panel: The series; every value finite.
         growth: ``"auto"``, or one of ``scaling.GROWTH_NAMES`` for all series.
         season_length: One season length or several, in steps; 1 for none.
+        transform: Curves fitted before, on histories that these continue; by default they are
+            fitted on the panel as ``growth`` says.
 
     Raises:
         UsageError: An unknown ``growth``, or a season length that is not a whole number above 0.
         DataError: Values the curve cannot carry, such as ``growth="log"`` with a value of 0.
     """
     starts_N1 = panel.starts_N1
-    transform, reasons_N = fit_transform(panel, growth)
+    if transform is None:
+        transform, reasons_N = fit_transform(panel, growth)
+    else:
+        reasons_N = np.full(panel.n_series, "fitted before", dtype=object)
     raw_S = to_level(transform, panel.y_S, np.diff(starts_N1))
     seasonality, z_S = remove_seasonality(raw_S, starts_N1, season_length)
     scale_S = np.empty_like(z_S)
@@ -131,6 +142,14 @@ def to_growth_space(
         panel.ids_N, starts_N1, z_S, anchor_S, scale_S, features_SF, transform, seasonality,
         reasons_N,
     )  # fmt: skip
+
+
+def relative_scale(features_SF: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the scale that features tell of, in parts of the level and relative to a usual one.
+
+    It means the same under every curve; under the classic scalings, which have none, it is 1.
+    """
+    return np.exp(features_SF[..., _LOG_SCALE_FEATURE] * np.float32(_LOG_SCALE[1]))
 
 
 def from_growth_space(

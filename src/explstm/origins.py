@@ -6,6 +6,11 @@ missing. Targets are cut out of the flat levels batch by batch, so no array of a
 all horizons ever exists. ``OriginBatches.batch(step)`` is a pure function of the seed and the
 step: a resumed run sees the batches it would have seen.
 
+Two things act on the batch alone. *Reflection* shows a share of the series upside down in growth
+space, features and targets both with the opposite sign. *Scale weights* multiply the weights of an
+origin by a power of its scale, so that the loss can count errors in parts of the level instead of
+in units of each series' own movement.
+
 A step is an origin when it is not among the first ``warm_up`` steps shown, something has moved
 before it (scale above 0), and at least one step of its future is known.
 
@@ -17,20 +22,22 @@ F features, H horizon, R rows: the origins of a batch, series-major, then time.
 """
 
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from explstm.config import TrainingConfig
 from explstm.errors import DataError, UsageError
 from explstm.frame import Panel
-from explstm.growth import GrowthPanel
+from explstm.growth import SIGNED_FEATURES, GrowthPanel, relative_scale
 from explstm.ragged import BoolArray, FloatArray, IntArray
-from explstm.scaling import to_level
+from explstm.scaling import SCALED_LEVELS, to_level
 from explstm.seasonality import future
 
 MAX_TARGET = 50.0  # typical steps away from the anchor; further is clipped
 
-_ORDER, _CROPS = 0, 1  # independent random streams of one seed
+_ORDER, _CROPS, _REFLECTIONS = 0, 1, 2  # independent random streams of one seed
 
 
 @dataclass(frozen=True)
@@ -42,7 +49,7 @@ class Batch:
         lengths_B: Steps of each series shown.
         origins_BT: Which steps are forecast origins; R of them.
         targets_RH: float32, 0 where the future is missing.
-        weights_RH: float32, 1 where the future is known, else 0.
+        weights_RH: float32, the weight of the origin where the future is known, else 0.
     """
 
     features_BTF: NDArray[np.float32]
@@ -69,6 +76,8 @@ class OriginBatches:
         warm_up: int,
         seed: int,
         max_target: float = MAX_TARGET,
+        reflection: float = 0.0,
+        scale_weight: float = 0.0,
     ) -> None:
         """Find the usable series.
 
@@ -80,6 +89,8 @@ class OriginBatches:
             warm_up: First steps shown that are not origins.
             seed: Of the order of series and the starts of stretches.
             max_target: Targets beyond this many scales are clipped.
+            reflection: Share of the series shown upside down; scaled levels never are.
+            scale_weight: Power of the relative scale of an origin that weights its targets.
 
         Raises:
             UsageError: ``window`` leaves no origin after ``warm_up``.
@@ -94,6 +105,8 @@ class OriginBatches:
         self._space, self._horizon = space, horizon
         self._window, self._warm_up = window, warm_up
         self._seed, self._max_target = seed, max_target
+        self._reflection, self._scale_weight = reflection, scale_weight
+        self._reflects_N = ~space.transform.is_curve_N(*SCALED_LEVELS)
         self._last_origin_N = _last_origins(space, warm_up)
         usable_N = np.flatnonzero(self._last_origin_N >= 0)
         if len(usable_N) == 0:
@@ -108,6 +121,20 @@ class OriginBatches:
         self._epoch_series = np.repeat(usable_N, stretches_N)
         self._batch_size = min(batch_size, len(self._epoch_series))
         self._order: tuple[int, IntArray] = (-1, self._epoch_series)
+
+    @classmethod
+    def from_training(cls, space: GrowthPanel, horizon: int, config: TrainingConfig) -> Self:
+        """The supply that a training configuration asks for."""
+        return cls(
+            space,
+            horizon,
+            batch_size=config.batch_size,
+            window=config.window,
+            warm_up=config.warm_up,
+            seed=config.random_seed,
+            reflection=config.reflection,
+            scale_weight=config.scale_weight,
+        )
 
     def batch(self, step: int) -> Batch:
         """Return the batch of a training step, counted from 0."""
@@ -128,7 +155,17 @@ class OriginBatches:
             self._space, series_B, first_B, origins_BT, self._horizon, self._max_target
         )
         features_BTF = _gather_features(self._space, first_B, shown_B)
+        _weight_origins(weights_RH, features_BTF, origins_BT, self._scale_weight)
+        sign_B = self._signs(step, series_B)
+        features_BTF[..., SIGNED_FEATURES] *= sign_B[:, None, None]
+        targets_RH *= np.repeat(sign_B, origins_BT.sum(axis=1))[:, None]
         return Batch(features_BTF, shown_B, origins_BT, targets_RH, weights_RH)
+
+    def _signs(self, step: int, series_B: IntArray) -> NDArray[np.float32]:
+        """Return -1 for the series of a batch that are shown upside down, else 1."""
+        draws_B = np.random.default_rng((self._seed, _REFLECTIONS, step)).random(len(series_B))
+        reflected_B = (draws_B < self._reflection) & self._reflects_N[series_B]
+        return np.where(reflected_B, np.float32(-1), np.float32(1))
 
     def _series_of(self, step: int) -> IntArray:
         """Return the series of a batch: a stretch of the endless row of permuted epochs."""
@@ -181,6 +218,7 @@ def holdout_batches(
     batch_size: int,
     window: int,
     max_target: float = MAX_TARGET,
+    scale_weight: float = 0.0,
 ) -> tuple[Batch, ...]:
     """Return validation batches: one origin per series, the last step of its cut history.
 
@@ -191,6 +229,7 @@ def holdout_batches(
         batch_size: Series per batch.
         window: Longest stretch of a series that is shown.
         max_target: Targets beyond this many scales are clipped.
+        scale_weight: As in training.
 
     Returns:
         Batches of series of similar length. Held-out values are carried into the space as the cut
@@ -218,7 +257,9 @@ def holdout_batches(
         origins_BT = np.arange(features_BTF.shape[1]) == shown_B[:, None] - 1
         origins_BT &= usable_B[:, None]
         if usable_B.any():
-            batches.append(Batch(features_BTF, shown_B, origins_BT, *_masked(target_BH[usable_B])))
+            targets_RH, weights_RH = _masked(target_BH[usable_B])
+            _weight_origins(weights_RH, features_BTF, origins_BT, scale_weight)
+            batches.append(Batch(features_BTF, shown_B, origins_BT, targets_RH, weights_RH))
     return tuple(batches)
 
 
@@ -261,6 +302,17 @@ def _targets(
     target_RH -= space.anchor_S[flat_R, None]
     target_RH /= space.scale_S[flat_R, None]
     return _masked(np.clip(target_RH, -max_target, max_target, out=target_RH))
+
+
+def _weight_origins(
+    weights_RH: NDArray[np.float32],
+    features_BTF: NDArray[np.float32],
+    origins_BT: BoolArray,
+    power: float,
+) -> None:
+    """Multiply the weights of every origin by a power of its relative scale, in place."""
+    if power:
+        weights_RH *= relative_scale(features_BTF[origins_BT])[:, None] ** np.float32(power)
 
 
 def _masked(target_RH: FloatArray) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -1,0 +1,146 @@
+"""How good is one LSTM, trained from scratch on each frequency of the M3 competition?
+
+    python benchmarks/m3.py --backend torch            # the figures of the README
+    python benchmarks/m3.py --backend torch --held-out # where the settings were chosen
+
+Every frequency is trained on its own training series only, once per seed; the median of the seeds
+is the forecast reported, and single seeds are shown beside it. sMAPE is the competition's: the mean
+over all forecasts, series by horizon. Prints a table and writes it as JSON.
+"""
+
+import argparse
+import json
+import os
+import platform
+import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+from competitions import Group, load_groups
+
+# Chosen on the held-out ends of the training series (--held-out), never on the test part.
+SETTINGS: dict[str, dict] = {
+    "yearly": {"max_steps": 250},
+    "quarterly": {"max_steps": 500},
+    "monthly": {"max_steps": 1000},
+    "other": {"max_steps": 300},
+}
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
+
+
+def main() -> None:
+    """Run the benchmark."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--backend", choices=("torch", "tensorflow"), default="torch")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--held-out", action="store_true", help="score held-out ends instead")
+    parser.add_argument("--groups", nargs="*", default=sorted(SETTINGS))
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--set", nargs="*", default=[], metavar="KEY=JSON", help="try a setting")
+    parser.add_argument("--out", type=Path, default=None, help="JSON file to write")
+    options = parser.parse_args()
+    tried = {key: json.loads(value) for key, value in (pair.split("=") for pair in options.set)}
+
+    started = time.monotonic()
+    groups = {g.name: g.held_out() if options.held_out else g for g in load_groups("M3")}
+    jobs = [
+        (options.backend, groups[name], seed, SETTINGS[name] | tried)
+        for name in sorted(options.groups, key=lambda name: -SETTINGS[name]["max_steps"])
+        for seed in range(1, options.seeds + 1)
+    ]
+    os.environ.update(dict.fromkeys(THREADS, "1"))  # one process per core is faster than threads
+    with ProcessPoolExecutor(options.workers, get_context("spawn")) as pool:
+        forecasts = list(pool.map(forecast_group, *zip(*jobs, strict=True)))
+    rows = [
+        score(groups[name], [f for f, job in zip(forecasts, jobs, strict=True) if job[1].name == name])
+        for name in sorted(options.groups)
+    ]
+    rows.append(average(rows))
+    seconds = time.monotonic() - started
+    report(rows, options, seconds)
+
+
+def forecast_group(backend: str, group: Group, seed: int, settings: dict) -> np.ndarray:
+    """Train from scratch on a group and forecast it (N, H), in a process of its own."""
+    from explstm import ExpLSTM, ModelSpec
+
+    network = {key: settings[key] for key in settings if key in ModelSpec.model_fields}
+    training = {key: settings[key] for key in settings if key not in network}
+    model = ExpLSTM(
+        backend=backend,
+        spec=ModelSpec(**network),
+        season_length=group.season_length,
+        random_seed=seed,
+        **training,
+    )
+    forecast = model.fit(group.train, h=group.horizon).predict()
+    wanted = group.test[["unique_id", "ds"]]
+    return wanted.merge(forecast, how="left")["ExpLSTM"].to_numpy().reshape(-1, group.horizon)
+
+
+def smape(actual: np.ndarray, forecast: np.ndarray) -> float:
+    """Symmetric mean absolute percentage error of the M3 competition, 0 to 200."""
+    return float(np.mean(200 * np.abs(actual - forecast) / (np.abs(actual) + np.abs(forecast))))
+
+
+def score(group: Group, forecasts: list[np.ndarray]) -> dict:
+    """Errors of the single seeds, of their median, and of the simple forecasts."""
+    actual = group.actuals_NH()
+    histories = [y.to_numpy() for _, y in group.train.groupby("unique_id", sort=False)["y"]]
+    season, h = group.season_length, group.horizon
+    naive = np.array([np.repeat(y[-1], h) for y in histories])
+    seasonal = np.array([np.resize(y[-min(season, len(y)) :], h) for y in histories])
+    drift = np.array(
+        [y[-1] + (y[-1] - y[0]) / (len(y) - 1) * np.arange(1, h + 1) for y in histories]
+    )
+    return {
+        "group": group.name,
+        "forecasts": actual.size,
+        "Naive": smape(actual, naive),
+        "SeasonalNaive": smape(actual, seasonal),
+        "Drift": smape(actual, drift),
+        "seeds": [smape(actual, forecast) for forecast in forecasts],
+        "median": smape(actual, np.median(forecasts, axis=0)),
+    }
+
+
+def average(rows: list[dict]) -> dict:
+    """The competition's average: over all forecasts."""
+    weights = [row["forecasts"] for row in rows]
+    mean = {
+        key: float(np.average([row[key] for row in rows], weights=weights))
+        for key in ("Naive", "SeasonalNaive", "Drift", "median")
+    }
+    seeds = np.average([row["seeds"] for row in rows], axis=0, weights=weights)
+    return {"group": "all", "forecasts": sum(weights), **mean, "seeds": seeds.tolist()}
+
+
+def report(rows: list[dict], options: argparse.Namespace, seconds: float) -> None:
+    """Print the table and write it as JSON."""
+    part = "held-out ends of the training series" if options.held_out else "test part"
+    print(f"M3, {part}, {options.backend}, sMAPE")
+    print("| group | forecasts | Naive | seasonal naive | drift | single seeds | median of seeds |")
+    print("|---|---|---|---|---|---|---|")
+    for row in rows:
+        seeds = ", ".join(f"{value:.2f}" for value in row["seeds"])
+        print(
+            f"| {row['group']} | {row['forecasts']} | {row['Naive']:.2f} | {row['SeasonalNaive']:.2f} "
+            f"| {row['Drift']:.2f} | {seeds} | **{row['median']:.3f}** |"
+        )
+    print(f"{seconds:.0f} s with {options.workers} processes")
+    if options.out is not None:
+        facts = {
+            "part": part,
+            "backend": options.backend,
+            "settings": SETTINGS,
+            "seconds": seconds,
+            "python": platform.python_version(),
+            "rows": rows,
+        }
+        options.out.write_text(json.dumps(facts, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,133 @@
+"""Training configuration: every default of training lives here, and nowhere else.
+
+Configurations are frozen value objects that refuse contradictions. :func:`parse` builds one from
+plain keyword arguments and turns pydantic's findings into one sentence with the nearest known key.
+"""
+
+import difflib
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from explstm.errors import UsageError
+
+LossName = Literal["pinball", "mae", "mse", "huber"]
+OptimizerName = Literal["adam", "adamw"]
+ScheduleName = Literal["constant", "cosine", "one_cycle", "reduce_on_plateau"]
+BackendName = Literal["numpy", "torch", "tensorflow"]
+
+PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+PositiveInt = Annotated[int, Field(ge=1)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+
+Config = TypeVar("Config", bound=BaseModel)
+
+
+class TrainingConfig(BaseModel):
+    """How a network is trained.
+
+    Attributes:
+        max_steps: Batches to train on.
+        batch_size: Series per batch; each contributes all of its forecast origins.
+        learning_rate: Peak learning rate.
+        lr_schedule: Course of the learning rate over ``max_steps``.
+        optimizer: ``"adam"`` (Kingma & Ba 2015) or ``"adamw"`` (Loshchilov & Hutter 2019).
+        weight_decay: Decoupled weight decay of ``"adamw"``; must be 0 with ``"adam"``.
+        loss: ``"pinball"`` trains all quantiles; the others train the median output only.
+        clip_norm: Global gradient norm above which gradients are scaled down.
+        val_size: Steps at the end of every series held out for validation; 0 for none.
+        val_check_steps: Batches between two validations.
+        early_stop_patience: Validations without improvement before stopping; -1 never stops.
+        window: Longest stretch of a series that enters the network, in steps.
+        warm_up: First steps of a series that are not forecast origins.
+        reflection: Share of the series in a batch that are shown upside down in growth space, so
+            that a few growing series do not teach that everything grows.
+        scale_weight: Power of an origin's scale by which its loss is weighted: 0 counts errors in
+            units of each series' own movement (as MASE does), 1 in log units (as sMAPE does).
+        random_seed: Seed of the initial weights, of the order of series, and of dropout.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    max_steps: PositiveInt = 500
+    batch_size: PositiveInt = 64
+    learning_rate: PositiveFloat = 5e-3
+    lr_schedule: ScheduleName = "cosine"
+    optimizer: OptimizerName = "adam"
+    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    beta_1: Fraction = 0.9
+    beta_2: Fraction = 0.999
+    epsilon: PositiveFloat = 1e-8
+    loss: LossName = "pinball"
+    huber_delta: PositiveFloat = 1.0
+    clip_norm: PositiveFloat = 1.0
+    val_size: Annotated[int, Field(ge=0)] = 0
+    val_check_steps: PositiveInt = 50
+    early_stop_patience: Annotated[int, Field(ge=-1)] = -1
+    window: PositiveInt = 128
+    warm_up: PositiveInt = 3
+    reflection: Annotated[float, Field(ge=0, le=0.5)] = 0.3
+    scale_weight: Annotated[float, Field(ge=0, le=1)] = 0.5
+    random_seed: Annotated[int, Field(ge=0, lt=2**32)] = 1
+
+    def model_post_init(self, _context: Any) -> None:
+        """Refuse values that contradict each other."""
+        if self.weight_decay > 0 and self.optimizer == "adam":
+            raise UsageError(
+                "CONFIG_CONFLICT",
+                f"weight_decay={self.weight_decay:g} needs optimizer='adamw', found 'adam'; "
+                "set optimizer='adamw' or weight_decay=0.",
+            )
+        if self.early_stop_patience >= 0 and self.val_size == 0:
+            raise UsageError(
+                "CONFIG_CONFLICT",
+                f"early_stop_patience={self.early_stop_patience} needs held-out steps, found "
+                "val_size=0; set val_size (for example to the horizon) or early_stop_patience=-1.",
+            )
+
+
+def choose(name: str, value: object, choices: Sequence[str]) -> None:
+    """Refuse a value that is not among the choices.
+
+    Raises:
+        UsageError: Names the argument and the nearest choice.
+    """
+    if value not in choices:
+        near = difflib.get_close_matches(str(value), choices, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"use one of {', '.join(choices)}."
+        raise UsageError("CONFIG_VALUE", f"{name}={value!r} cannot be used; {hint}")
+
+
+def refuse_unknown(keys: Iterable[str], known: Sequence[str]) -> None:
+    """Refuse the first key that is not known.
+
+    Raises:
+        UsageError: Names the key and the nearest one that is known.
+    """
+    for key in keys:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}."
+            raise UsageError("CONFIG_UNKNOWN_KEY", f"{key} is not an option; {hint}")
+
+
+def parse(model: type[Config], **values: Any) -> Config:
+    """Build a configuration, or refuse it in one sentence.
+
+    Args:
+        model: The configuration class.
+        **values: Its fields.
+
+    Raises:
+        UsageError: An unknown key, a wrong type, a value out of range, or a contradiction.
+    """
+    refuse_unknown(values, tuple(model.model_fields))
+    try:
+        return model(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        found = repr(first.get("input"))[:80]
+        remedy = first["msg"][0].lower() + first["msg"][1:]
+        raise UsageError("CONFIG_VALUE", f"{key}={found} cannot be used: {remedy}.") from None

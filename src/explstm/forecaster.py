@@ -1,0 +1,470 @@
+"""``ExpLSTM``: fit, predict, save and load, over long tables.
+
+The class holds parameters and fitted state; the work is done by the modules it calls, in the order
+in which they are called: frame, growth, origins, models, training, prediction, bundle.
+"""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from inspect import signature
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+
+from explstm import config as configuration
+from explstm.bundle import load_bundle, save_bundle
+from explstm.calendar import Freq, default_season_length
+from explstm.config import TrainingConfig
+from explstm.errors import DataError, ModelFileError, UsageError
+from explstm.frame import Fill, Finding, Panel, build_panel, drop_last, forecast_frame
+from explstm.growth import N_FEATURES, GrowthPanel, to_growth_space
+from explstm.models.engine import Engine, make_engine
+from explstm.models.spec import ModelSpec, Weights, init_weights
+from explstm.origins import OriginBatches, holdout_batches
+from explstm.prediction import Preprocessing, forecast_panel, to_probabilities
+from explstm.scaling import GROWTH_NAMES
+from explstm.training import LogRow, train
+
+DEFAULTS = TrainingConfig()
+DEFAULT_HORIZON = 12
+TRAINABLE_BACKENDS = ("torch", "tensorflow")
+
+
+class ExpLSTM:
+    """Forecast time series that grow with stacked LSTMs in growth space.
+
+    Args:
+        backend: ``"torch"`` or ``"tensorflow"``; ``"numpy"`` forecasts with a loaded model.
+        init: ``"random"`` trains from scratch; the path of a saved model goes on training it.
+        spec: The network; its horizon and inputs follow from ``fit``.
+        growth: Curve between data units and levels: ``"auto"``, ``"log"``, ``"asinh"`` or
+            ``"linear"``, or a classic scaling: ``"standard"``, ``"minmax"``, ``"robust"``,
+            ``"difference"``.
+        season_length: Season length or lengths in steps; by default from the frequency.
+        freq: Frequency of ``ds``: a pandas alias or an integer step; by default found.
+        random_seed: Seed of the initial weights, of the order of batches and of dropout.
+        alias: Name of the forecast column.
+        max_steps: Batches to train on.
+        learning_rate: Peak learning rate.
+        lr_schedule: ``"constant"``, ``"cosine"``, ``"one_cycle"`` or ``"reduce_on_plateau"``.
+        optimizer: ``"adam"`` or ``"adamw"``.
+        weight_decay: Of ``"adamw"``.
+        batch_size: Series per batch; each contributes all of its forecast origins.
+        loss: ``"pinball"`` trains all quantiles; ``"mae"``, ``"mse"`` and ``"huber"`` the point only.
+        val_size: Steps at the end of every series held out for validation.
+        val_check_steps: Batches between two validations.
+        early_stop_patience: Validations without improvement before stopping; -1 never stops.
+        clip_norm: Global gradient norm above which gradients are scaled down.
+        window: Longest stretch of a series that enters the network, in steps.
+        reflection: Share of the series in a batch that are shown upside down.
+        scale_weight: Power of an origin's scale by which its loss is weighted.
+
+    Attributes:
+        spec_: The network as trained.
+        weights_: Its weights by canonical name.
+        preprocessing_: How series enter the network.
+        freq_: Frequency of the data.
+        training_log_: One row per training step.
+        findings_: What was repaired in the data or noticed about them.
+        growth_: The curve of every series and the reason for it, as a table.
+
+    Example:
+        >>> from explstm import ExpLSTM
+        >>> from explstm.datasets import load_air_passengers
+        >>> model = ExpLSTM(backend="torch", max_steps=2)
+        >>> model.fit(load_air_passengers(), h=12).predict(h=12).shape
+        (12, 3)
+    """
+
+    def __init__(
+        self,
+        backend: str = "torch",
+        init: str = "random",
+        spec: ModelSpec | None = None,
+        growth: str = "auto",
+        season_length: int | Sequence[int] | None = None,
+        freq: Freq | None = None,
+        random_seed: int = DEFAULTS.random_seed,
+        alias: str = "ExpLSTM",
+        max_steps: int = DEFAULTS.max_steps,
+        learning_rate: float = DEFAULTS.learning_rate,
+        lr_schedule: str = DEFAULTS.lr_schedule,
+        optimizer: str = DEFAULTS.optimizer,
+        weight_decay: float = DEFAULTS.weight_decay,
+        batch_size: int = DEFAULTS.batch_size,
+        loss: str = DEFAULTS.loss,
+        val_size: int = DEFAULTS.val_size,
+        val_check_steps: int = DEFAULTS.val_check_steps,
+        early_stop_patience: int = DEFAULTS.early_stop_patience,
+        clip_norm: float = DEFAULTS.clip_norm,
+        window: int = DEFAULTS.window,
+        reflection: float = DEFAULTS.reflection,
+        scale_weight: float = DEFAULTS.scale_weight,
+    ) -> None:
+        self.backend = backend
+        self.init = init
+        self.spec = spec
+        self.growth = growth
+        self.season_length = season_length
+        self.freq = freq
+        self.random_seed = random_seed
+        self.alias = alias
+        self.max_steps = max_steps
+        self.learning_rate = learning_rate
+        self.lr_schedule = lr_schedule
+        self.optimizer = optimizer
+        self.weight_decay = weight_decay
+        self.batch_size = batch_size
+        self.loss = loss
+        self.val_size = val_size
+        self.val_check_steps = val_check_steps
+        self.early_stop_patience = early_stop_patience
+        self.clip_norm = clip_norm
+        self.window = window
+        self.reflection = reflection
+        self.scale_weight = scale_weight
+        self._check_parameters()
+
+    # ------------------------------------------------------------------------------- parameters
+
+    @classmethod
+    def parameter_names(cls) -> tuple[str, ...]:
+        """Names of the constructor's arguments."""
+        return tuple(signature(cls).parameters)
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """The constructor's arguments, as scikit-learn wants them."""
+        return {name: getattr(self, name) for name in self.parameter_names()}
+
+    def set_params(self, **params: Any) -> Self:
+        """Change constructor arguments.
+
+        Raises:
+            UsageError: An unknown name, or a value that cannot be used; nothing is changed then.
+        """
+        configuration.refuse_unknown(params, self.parameter_names())
+        type(self)(**{**self.get_params(), **params})
+        for name, value in params.items():
+            setattr(self, name, value)
+        return self
+
+    def __repr__(self) -> str:
+        """The arguments that differ from their defaults."""
+        defaults = signature(type(self)).parameters
+        changed = (
+            f"{name}={value!r}"
+            for name, value in self.get_params().items()
+            if value != defaults[name].default
+        )
+        return f"ExpLSTM({', '.join(changed)})"
+
+    def training_config(self) -> TrainingConfig:
+        """The training arguments as one configuration.
+
+        Raises:
+            UsageError: A value out of range, or a contradiction.
+        """
+        fields = TrainingConfig.model_fields.keys() & set(self.parameter_names())
+        return configuration.parse(
+            TrainingConfig, **{name: getattr(self, name) for name in sorted(fields)}
+        )
+
+    def _check_parameters(self) -> None:
+        self.training_config()
+        configuration.choose("backend", self.backend, ("numpy", *TRAINABLE_BACKENDS))
+        configuration.choose("growth", self.growth, ("auto", *GROWTH_NAMES))
+        if self.spec is not None and not isinstance(self.spec, ModelSpec):
+            raise UsageError(
+                "CONFIG_VALUE",
+                f"spec={self.spec!r} is not a network; pass a ModelSpec, such as "
+                "ModelSpec(hidden_sizes=(64, 64)).",
+            )
+
+    # --------------------------------------------------------------------------------- training
+
+    def fit(
+        self,
+        df: Any,
+        h: int = DEFAULT_HORIZON,
+        *,
+        id_col: str = "unique_id",
+        time_col: str = "ds",
+        target_col: str = "y",
+        fill: Fill = "error",
+        on_step: Callable[[LogRow], None] | None = None,
+        checkpoint_dir: str | Path | None = None,
+        resume: bool = False,
+    ) -> Self:
+        """Train on every forecast origin of every series.
+
+        Args:
+            df: Long table, pandas or polars; it is not changed.
+            h: Steps ahead that the network learns to forecast.
+            id_col: Column of series ids; a table without it is one series.
+            time_col: Column of timestamps or integers.
+            target_col: Column of values.
+            fill: What becomes of missing steps: ``"error"``, ``"interpolate"`` or ``"forward"``.
+            on_step: Called with every row of the training log.
+            checkpoint_dir: Where to keep checkpoints of the training.
+            resume: Go on from the newest checkpoint there.
+
+        Raises:
+            UsageError: An argument that cannot be used, or a framework that is not installed.
+            DataError: Data that cannot be used.
+            TrainingError: The training diverged.
+        """
+        _check_horizon(h)
+        training = self.training_config()
+        if self.backend not in TRAINABLE_BACKENDS:
+            raise UsageError(
+                "BACKEND_CANNOT_TRAIN",
+                f"backend={self.backend!r} only forecasts; set backend='torch' or 'tensorflow'.",
+            )
+        columns = {"id_col": id_col, "time_col": time_col, "target_col": target_col}
+        panel = build_panel(df, freq=self.freq, fill=fill, **columns)
+        preprocessing = Preprocessing(self.growth, self._season_length_of(panel), self.window)
+        spec, weights = self._initial_network(h)
+        engine = make_engine(self.backend, spec, weights)  # type: ignore[arg-type]
+        space, validate = _training_space(panel, preprocessing, training, h)
+        result = train(
+            engine,
+            OriginBatches.from_training(space, h, training),
+            training,
+            validate=validate,
+            checkpoint_dir=checkpoint_dir,
+            resume=resume,
+            on_step=on_step,
+            identity={"data": fingerprint(panel), "growth": self.growth, "horizon": h},
+        )
+        self._engine, self.panel_, self.freq_ = engine, panel, panel.freq
+        self.spec_, self.weights_, self.preprocessing_ = spec, result.weights, preprocessing
+        self.training_log_, self.data_fingerprint_ = result.log, fingerprint(panel)
+        self.findings_: tuple[Finding, ...] = panel.findings
+        self.growth_ = pd.DataFrame(
+            {
+                "unique_id": space.ids_N,
+                "curve": space.transform.names_N,
+                "reason": space.reasons_N,
+            }
+        )
+        return self
+
+    def _season_length_of(self, panel: Panel) -> tuple[int, ...]:
+        if self.season_length is None:
+            return default_season_length(panel.freq)
+        return tuple(int(length) for length in np.atleast_1d(np.asarray(self.season_length)))
+
+    def _initial_network(self, h: int) -> tuple[ModelSpec, Weights]:
+        """The network and the weights that training starts from."""
+        if self.init == "random":
+            asked = {} if self.spec is None else self.spec.model_dump()
+            spec = ModelSpec(**{**asked, "n_features": N_FEATURES, "horizon": h})
+            return spec, init_weights(spec, self.random_seed)
+        bundle = load_bundle(self.init)
+        if bundle.spec.horizon != h:
+            raise UsageError(
+                "HORIZON_FIXED",
+                f"h={h} does not fit the model {self.init}, which forecasts {bundle.spec.horizon} "
+                f"steps; fit with h={bundle.spec.horizon} and ask predict for any horizon.",
+            )
+        return bundle.spec, bundle.weights
+
+    # ------------------------------------------------------------------------------- forecasting
+
+    def predict(
+        self,
+        df: Any = None,
+        h: int | None = None,
+        level: Sequence[float] | None = None,
+        *,
+        id_col: str = "unique_id",
+        time_col: str = "ds",
+        target_col: str = "y",
+        fill: Fill = "error",
+    ) -> Any:
+        """Forecast the steps after the end of every series.
+
+        Args:
+            df: Histories to forecast, of the frequency trained on; by default the training data.
+            h: Horizon; by default the one trained. Longer ones continue from the median path.
+            level: Central intervals wanted, in per cent, such as ``[80, 95]``.
+            id_col: Column of series ids in ``df``.
+            time_col: Column of timestamps or integers in ``df``.
+            target_col: Column of values in ``df``.
+            fill: What becomes of missing steps in ``df``.
+
+        Returns:
+            A long table of the kind given (pandas or polars) with id, date, the median forecast
+            under ``alias``, and for each level ``alias-lo-LEVEL`` and ``alias-hi-LEVEL``.
+
+        Raises:
+            UsageError: Nothing was fitted or loaded, or an argument cannot be used.
+            DataError: Data that cannot be used.
+        """
+        self._require_fitted()
+        h = self.spec_.horizon if h is None else h
+        _check_horizon(h)
+        levels = _check_levels([] if level is None else level, self.spec_, self.loss)
+        panel = self.panel_
+        if df is not None:
+            columns = {"id_col": id_col, "time_col": time_col, "target_col": target_col}
+            panel = build_panel(df, freq=self.freq, fill=fill, **columns)
+            self._check_freq(panel)
+        if panel is None:
+            raise UsageError(
+                "PREDICT_WITHOUT_DATA", "a loaded model holds no data; call predict(df=...)."
+            )
+        probabilities = to_probabilities(levels)
+        y_NHP = forecast_panel(self._engine, panel, self.preprocessing_, h, probabilities)
+        columns_NH = _name_columns(y_NHP, self.alias, levels)
+        return forecast_frame(panel, h, columns_NH)
+
+    def _require_fitted(self) -> None:
+        if not hasattr(self, "weights_"):
+            raise UsageError(
+                "NOT_FITTED", "this model has no weights yet; call fit(df) or ExpLSTM.load(path)."
+            )
+
+    def _check_freq(self, panel: Panel) -> None:
+        if panel.freq != self.freq_ and self.season_length is None:
+            raise DataError(
+                "DATA_FREQUENCY",
+                f"the data have freq={panel.freq!r} and the model was trained on "
+                f"freq={self.freq_!r}; fit a model to these data, or pass freq.",
+            )
+
+    # --------------------------------------------------------------------------- saving, loading
+
+    def save(self, path: str | Path) -> None:
+        """Save the model as a folder that every engine loads.
+
+        Raises:
+            UsageError: Nothing was fitted or loaded.
+            ModelFileError: The place cannot be written.
+        """
+        self._require_fitted()
+        parameters = {
+            name: value
+            for name, value in self.get_params().items()
+            if name not in ("backend", "init", "spec")
+        }
+        settings = {
+            "parameters": parameters,
+            "freq": self.freq_,
+            "season_length": list(self.preprocessing_.season_length),
+        }
+        save_bundle(
+            path, self.spec_, self.weights_, settings, data_fingerprint=self.data_fingerprint_
+        )
+
+    @classmethod
+    def load(cls, path: str | Path, backend: str = "numpy") -> Self:
+        """Load a saved model into an engine, whichever framework trained it.
+
+        Raises:
+            ModelFileError: The folder is missing, damaged, or from a newer version.
+            UsageError: The engine's framework is not installed.
+        """
+        bundle = load_bundle(path)
+        settings = bundle.config
+        try:
+            model = cls(backend=backend, init=str(path), spec=bundle.spec, **settings["parameters"])
+            model.freq_ = settings["freq"]
+            seasons = tuple(int(length) for length in settings["season_length"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelFileError(
+                "MODEL_CONFIG",
+                f"{path}: config.json does not describe a forecaster ({error}); save it again.",
+            ) from None
+        model.preprocessing_ = Preprocessing(model.growth, seasons, model.window)
+        model.spec_, model.weights_ = bundle.spec, bundle.weights
+        model.data_fingerprint_ = bundle.manifest["data_fingerprint"]
+        model.training_log_, model.findings_, model.panel_ = (), (), None
+        model._engine = make_engine(backend, bundle.spec, bundle.weights)  # type: ignore[arg-type]
+        return model
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the engine, which is rebuilt from the weights."""
+        return {name: value for name, value in vars(self).items() if name != "_engine"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Rebuild the engine of a fitted model."""
+        vars(self).update(state)
+        if "weights_" in state:
+            self._engine = make_engine(self.backend, self.spec_, self.weights_)  # type: ignore[arg-type]
+
+
+def _training_space(
+    panel: Panel, preprocessing: Preprocessing, training: TrainingConfig, h: int
+) -> tuple[GrowthPanel, Callable[[Engine], float] | None]:
+    """The series to train on in growth space, and the loss on the steps held out from them."""
+    kept = panel if training.val_size == 0 else drop_last(panel, training.val_size)
+    space = to_growth_space(
+        kept, growth=preprocessing.growth, season_length=preprocessing.season_length
+    )
+    if training.val_size == 0:
+        return space, None
+    held_out = holdout_batches(
+        space,
+        panel,
+        h,
+        batch_size=training.batch_size,
+        window=training.window,
+        scale_weight=training.scale_weight,
+    )
+    if not held_out:
+        raise DataError(
+            "DATA_NO_VALIDATION",
+            f"val_size={training.val_size} leaves no series that moved before the held-out steps; "
+            "lower val_size or set it to 0.",
+        )
+    known = np.array([batch.weights_RH.sum() for batch in held_out])
+
+    def validate(engine: Engine) -> float:
+        """Mean loss over all held-out values."""
+        return float(np.average([engine.evaluate(batch) for batch in held_out], weights=known))
+
+    return space, validate
+
+
+def fingerprint(panel: Panel) -> str:
+    """SHA-256 of what a model is trained on: ids, dates and values."""
+    digest = hashlib.sha256()
+    digest.update("\0".join(panel.ids_N).encode("utf-8", "surrogatepass"))
+    for array in (panel.starts_N1, panel.ds_S.astype("int64"), panel.y_S):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def _check_horizon(h: int) -> None:
+    if isinstance(h, bool) or not isinstance(h, int | np.integer) or h < 1:
+        raise UsageError("HORIZON_RANGE", f"h={h!r} is not a horizon; pass a whole number from 1.")
+
+
+def _check_levels(level: Sequence[float], spec: ModelSpec, loss: str) -> list[float]:
+    """The levels, rising and once each."""
+    for percent in level:
+        if isinstance(percent, bool) or not 0 < percent < 100:
+            raise UsageError(
+                "LEVEL_RANGE",
+                f"level={percent!r} is not a coverage in per cent; pass numbers between 0 and 100.",
+            )
+    if level and (loss != "pinball" or len(spec.quantiles) == 1):
+        raise UsageError(
+            "LEVEL_WITHOUT_QUANTILES",
+            f"level={list(level)} needs a model trained on quantiles, found loss={loss!r} with "
+            f"{len(spec.quantiles)} quantiles; train with loss='pinball'.",
+        )
+    return sorted(set(level))
+
+
+def _name_columns(
+    y_NHP: np.ndarray, alias: str, levels: Sequence[float]
+) -> dict[str, np.ndarray]:
+    """Columns in Nixtla's order: the point, lower ends from the widest, upper ends to the widest."""
+    lower = [f"{alias}-lo-{percent:g}" for percent in reversed(levels)]
+    upper = [f"{alias}-hi-{percent:g}" for percent in levels]
+    quantiles = dict(zip((*lower, alias, *upper), np.moveaxis(y_NHP, 2, 0), strict=True))
+    return {name: quantiles[name] for name in (alias, *lower, *upper)}

@@ -1,0 +1,151 @@
+"""From a history to quantiles in data units: growth space, engine, and back, in blocks of series.
+
+Contract: :func:`forecast_panel` needs memory for one block of series, not for the panel. Quantiles
+that the network was not trained on are read between its own, on the scale of normal scores, where
+the quantiles of a Gaussian lie on a straight line. Horizons beyond the network's continue from its
+median path, and the uncertainty gathered so far is carried on: deviations from the median add up in
+squares, as those of independent stretches of a random walk do.
+
+Axes: N series, B series in a block, H horizon, Q quantiles of the network, P probabilities wanted.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import NDArray
+
+from explstm.frame import Panel, take_series
+from explstm.growth import from_growth_space, to_growth_space
+from explstm.models.engine import Engine
+from explstm.origins import last_windows
+
+FloatArray = NDArray[np.float64]
+
+SERIES_PER_BLOCK = 2048
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What turns a panel into what the network sees.
+
+    Attributes:
+        growth: Name of the curve, see :func:`explstm.growth.to_growth_space`.
+        season_length: Season lengths in steps.
+        window: Longest stretch of a series that enters the network.
+    """
+
+    growth: str
+    season_length: tuple[int, ...]
+    window: int
+
+
+def forecast_panel(
+    engine: Engine,
+    panel: Panel,
+    preprocessing: Preprocessing,
+    h: int,
+    probabilities: Sequence[float] = (0.5,),
+) -> FloatArray:
+    """Forecast the ``h`` steps after every series.
+
+    Args:
+        engine: The network.
+        panel: Histories, each cut at its own cutoff.
+        preprocessing: How they enter the network.
+        h: Horizon, any number of steps.
+        probabilities: Rising probabilities of the quantiles wanted.
+
+    Returns:
+        Quantiles (N, h, P) in data units, rising along P.
+
+    Raises:
+        DataError: A value the curve cannot carry, or a forecast beyond float64.
+    """
+    y_NHP = np.empty((panel.n_series, h, len(probabilities)))
+    for first in range(0, panel.n_series, SERIES_PER_BLOCK):
+        block = np.arange(first, min(first + SERIES_PER_BLOCK, panel.n_series))
+        y_NHP[block] = _forecast_block(
+            engine, take_series(panel, block), preprocessing, h, probabilities
+        )
+    return y_NHP
+
+
+def _forecast_block(
+    engine: Engine,
+    panel: Panel,
+    preprocessing: Preprocessing,
+    h: int,
+    probabilities: Sequence[float],
+) -> FloatArray:
+    median = engine.spec.median
+    transform, stretches, gathered_B1P = None, [], 0.0
+    for done in range(0, h, engine.spec.horizon):
+        space = to_growth_space(
+            panel,
+            growth=preprocessing.growth,
+            season_length=preprocessing.season_length,
+            transform=transform,
+        )
+        transform = space.transform
+        output_BHQ = engine.predict_last(*last_windows(space, preprocessing.window))
+        output_BHQ = output_BHQ[:, : h - done].astype(np.float64)
+        path_BH1 = output_BHQ[:, :, median, None]
+        spread_BHP = read_quantiles(output_BHQ, engine.spec.quantiles, probabilities) - path_BH1
+        # In units of this stretch's scale; what was gathered before is in units of z.
+        scale_B11 = space.scale_S[space.starts_N1[1:] - 1, None, None]
+        unit_B11 = np.where(scale_B11 > 0, scale_B11, 1.0)
+        spread_BHP = _add_spreads(spread_BHP, gathered_B1P / unit_B11)
+        stretches.append(from_growth_space(space, path_BH1 + spread_BHP))
+        if done + engine.spec.horizon < h:
+            gathered_B1P = spread_BHP[:, -1:] * scale_B11
+            panel = _append(panel, from_growth_space(space, path_BH1)[:, :, 0])
+    return np.concatenate(stretches, axis=1)
+
+
+def _add_spreads(first: FloatArray, second: FloatArray) -> FloatArray:
+    """Deviations of a quantile from the median, of two independent stretches together."""
+    return np.sign(first) * np.hypot(first, second)
+
+
+def _append(panel: Panel, y_BH: FloatArray) -> Panel:
+    """The panel with a path after each series; its dates are not continued."""
+    steps = y_BH.shape[1]
+    ends = np.repeat(panel.starts_N1[1:], steps)
+    y_S = np.insert(panel.y_S, ends, y_BH.ravel())
+    ds_S = np.insert(panel.ds_S, ends, np.repeat(panel.ds_S[panel.starts_N1[1:] - 1], steps))
+    starts_N1 = panel.starts_N1 + steps * np.arange(panel.n_series + 1)
+    return replace(panel, starts_N1=starts_N1, y_S=y_S, ds_S=ds_S)
+
+
+def read_quantiles(
+    output_BHQ: FloatArray, known: Sequence[float], wanted: Sequence[float]
+) -> FloatArray:
+    """Quantiles at any probabilities, from those a network gives.
+
+    Between two known probabilities the quantile is linear in the normal score of the probability;
+    outside, the line through the two outermost is continued.
+
+    Args:
+        output_BHQ: Known quantiles, rising along Q.
+        known: Their probabilities, rising.
+        wanted: Probabilities wanted.
+
+    Returns:
+        Quantiles (B, H, P), rising along P where ``wanted`` rises.
+    """
+    if len(known) == 1:
+        return np.repeat(output_BHQ, len(wanted), axis=2)
+    score = NormalDist().inv_cdf
+    known_Q = np.array([score(p) for p in known])
+    wanted_P = np.array([score(p) for p in wanted])
+    left_P = np.clip(np.searchsorted(known_Q, wanted_P, side="right") - 1, 0, len(known) - 2)
+    share_P = (wanted_P - known_Q[left_P]) / (known_Q[left_P + 1] - known_Q[left_P])
+    return output_BHQ[:, :, left_P] * (1.0 - share_P) + output_BHQ[:, :, left_P + 1] * share_P
+
+
+def to_probabilities(level: Sequence[float]) -> tuple[float, ...]:
+    """Rising probabilities of the ends of central intervals, the median between them."""
+    tails = sorted((1.0 - percent / 100.0) / 2.0 for percent in set(level))
+    return (*tails, 0.5, *(1.0 - tail for tail in reversed(tails)))
