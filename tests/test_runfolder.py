@@ -117,5 +117,7 @@ def test_the_record_names_data_versions_seeds_and_arguments(tmp_path):
     }
     assert record["arguments"] == {"horizon": 3, "file": str(data), "level": [80]}
     assert record["seeds"] == [7]
-    assert {"python", "numpy", "pandas"} <= set(record["versions"])
-    assert record == describe_run("forecast", {"horizon": 3, "file": data, "level": (80,)}, data, [7])
+    assert {"explstm", "python", "numpy", "pandas"} <= set(record["versions"])
+    assert record == describe_run(
+        "forecast", {"horizon": 3, "file": data, "level": (80,)}, data, [7]
+    )

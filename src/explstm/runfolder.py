@@ -17,17 +17,19 @@ import os
 import platform
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from pydantic import BaseModel
 
+from explstm import __version__
 from explstm.errors import UsageError
 from explstm.storage import dump_json, hold_lock
 
 RECORD = "run.json"
-PACKAGES = ("explstm", "keras", "numpy", "pandas", "tensorflow", "tensorflow-cpu", "torch")
+PACKAGES = ("keras", "numpy", "pandas", "tensorflow", "tensorflow-cpu", "torch")
 BLOCK_BYTES = 1 << 20
 
 
@@ -151,7 +153,7 @@ def _clear_leftovers(path: Path, aside: Path, old: Path) -> None:
 
 
 def _installed_versions() -> dict[str, str]:
-    versions = {"python": platform.python_version()}
+    versions = {"explstm": __version__, "python": platform.python_version()}
     for name in PACKAGES:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions[name] = importlib.metadata.version(name)
@@ -159,6 +161,10 @@ def _installed_versions() -> dict[str, str]:
 
 
 def _jsonable(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    if is_dataclass(value) and not isinstance(value, type):
+        return _jsonable(asdict(value))
     if isinstance(value, Mapping):
         return {str(key): _jsonable(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -1,0 +1,110 @@
+"""What a command is told about its data and its model.
+
+Every option is written once, here: the command line makes its flags from these fields. Nothing
+heavy is imported before it is needed, so that ``explstm --help`` answers at once.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from explstm.errors import UsageError
+
+if TYPE_CHECKING:
+    from explstm.frame import Panel
+
+FROM_DATA = {"n_features", "horizon"}
+"""Fields of a network's specification that follow from the data and the horizon."""
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """How to read the file, and what its series are."""
+
+    id_col: str = field(default="unique_id", metadata={"help": "Column of series ids."})
+    time_col: str = field(default="ds", metadata={"help": "Column of dates."})
+    target_col: str = field(default="y", metadata={"help": "Column of values."})
+    sep: str | None = field(default=None, metadata={"help": "Separator; found if not given."})
+    decimal: str = field(default=".", metadata={"help": "Decimal sign."})
+    encoding: str = field(default="utf-8", metadata={"help": "Text encoding."})
+    date_format: str | None = field(
+        default=None, metadata={"help": "strptime format of the dates; ISO if not given."}
+    )
+    freq: str | None = field(
+        default=None, metadata={"help": "pandas alias or integer step; found if not given."}
+    )
+    fill: Literal["error", "interpolate", "forward"] = field(
+        default="error", metadata={"help": "What becomes of missing steps."}
+    )
+    season_length: list[int] | None = field(
+        default=None,
+        metadata={"help": "Steps in a season, repeatable; by frequency if not given."},
+    )
+
+    def read(self, path: Path) -> "Panel":
+        """Read a file as a panel."""
+        from explstm.frame import build_panel
+        from explstm.reading import read_table
+
+        table = read_table(
+            path,
+            id_col=self.id_col,
+            time_col=self.time_col,
+            target_col=self.target_col,
+            sep=self.sep,
+            decimal=self.decimal,
+            encoding=self.encoding,
+            date_format=self.date_format,
+        )
+        freq = int(self.freq) if self.freq and self.freq.isdecimal() else self.freq
+        return build_panel(table, freq=freq, fill=self.fill)
+
+    def first_season(self, panel: "Panel") -> int:
+        """The season of the seasonal naive forecast and of MASE."""
+        from explstm.calendar import default_season_length
+
+        return (self.season_length or default_season_length(panel.freq))[0]
+
+
+def parse_settings(texts: Sequence[str]) -> dict[str, Any]:
+    """Turn ``key=value`` texts into keyword arguments of :class:`explstm.ExpLSTM`.
+
+    Keys are training arguments of ExpLSTM, fields of its network's specification, or ``growth``;
+    values are JSON, or text.
+
+    Raises:
+        UsageError: Not ``key=value``, a repeated or unknown key, or a value that cannot be used.
+    """
+    if not texts:
+        return {}
+    from explstm.config import TrainingConfig, refuse_unknown
+    from explstm.forecaster import ExpLSTM
+    from explstm.models.spec import ModelSpec
+
+    values: dict[str, Any] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals or key in values:
+            raise UsageError(
+                "SETTING_FORM",
+                f"--set {text!r} must be key=value, each key once; write for example "
+                "--set max_steps=200.",
+            )
+        values[key] = _parse_value(value)
+    of_training = set(TrainingConfig.model_fields) & set(ExpLSTM.parameter_names()) - {
+        "random_seed"
+    }
+    of_network = set(ModelSpec.model_fields) - FROM_DATA
+    refuse_unknown(values, sorted(of_training | of_network | {"growth"}))
+    network = {key: values.pop(key) for key in list(values) if key in of_network}
+    ExpLSTM(**values)  # refuses values that cannot be used before anything is read
+    return values | ({"spec": ModelSpec(**network)} if network else {})
+
+
+def _parse_value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

@@ -1,0 +1,256 @@
+"""The whole path: read -> panel -> model -> forecast -> metrics -> run folder.
+
+One function per command. Each opens its run folder before it works, so that a place that cannot be
+written is told at once, and the folder appears when everything in it is complete.
+"""
+
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from explstm.errors import UsageError
+from explstm.forecaster import ExpLSTM
+from explstm.frame import Panel, drop_last, keep_steps, panel_frame
+from explstm.metrics import evaluate_forecast
+from explstm.options import DataOptions
+from explstm.runfolder import RECORD, RunFolder, describe_run, open_run
+
+if TYPE_CHECKING:
+    from explstm.compare import Comparison
+    from explstm.trial import Trial
+
+MODEL = "model"
+OnStep = Callable[[Any], None]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command shows.
+
+    Attributes:
+        forecast: The forecast, if one was made.
+        metrics: model, metric, value, where held-out steps were forecast.
+        findings: In words, what was repaired in the data or noticed about them.
+    """
+
+    forecast: pd.DataFrame | None
+    metrics: pd.DataFrame | None
+    findings: tuple[str, ...]
+
+
+def forecast_file(
+    file: Path,
+    horizon: int,
+    out: Path,
+    data: DataOptions,
+    *,
+    saved: Path | None = None,
+    backend: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    seed: int = 1,
+    level: Sequence[float] = (),
+    evaluate: bool = False,
+    plot: bool = False,
+    force: bool = False,
+    on_step: OnStep | None = None,
+) -> Outcome:
+    """Forecast a file with a saved model, or with one that is trained on it first.
+
+    Args:
+        file: CSV or Parquet.
+        horizon: Steps to forecast.
+        out: The run folder to make.
+        data: How to read the file.
+        saved: A saved model, or a run folder that holds one.
+        backend: The engine; with a saved model, numpy unless given.
+        settings: Keyword arguments of :class:`explstm.ExpLSTM`.
+        seed: Seed of the training.
+        level: Intervals, in per cent.
+        evaluate: Hold out the last ``horizon`` steps, forecast these, and score the forecast.
+        plot: Draw the forecast.
+        force: Replace an older run folder.
+        on_step: Called with every row of the training log.
+    """
+    arguments = dict(locals())
+    plots = import_module("explstm.plots") if plot else None
+    with open_run(out, force=force) as run:
+        panel = data.read(file)
+        past = drop_last(panel, horizon) if evaluate else panel
+        history = panel_frame(past)
+        if saved is None:
+            model = new_model(backend, seed, model_settings(panel, data, settings or {}))
+            model.fit(history, h=horizon, on_step=on_step)
+        else:
+            model = ExpLSTM.load(find_model(saved), backend=backend or "numpy")
+        forecast = model.predict(history, h=horizon, level=list(level) or None)
+        metrics = None
+        if evaluate:
+            forecast = panel_frame(last_steps(panel, horizon), dict(forecast.iloc[:, 2:].items()))
+            score = {"train": history, "season_length": data.first_season(panel)}
+            metrics = evaluate_forecast(forecast, [model.alias], level=level, **score)[1]
+            run.write_table("metrics.csv", metrics)
+        run.write_table("forecast.csv", forecast)
+        if plots is not None:
+            facts = pd.concat([history, forecast], ignore_index=True)
+            plots.save_figure(plots.draw_forecast(facts, [model.alias]), facts, run.path, "figure")
+        write_record(run, "forecast", arguments)
+    return Outcome(forecast, metrics, describe_findings(panel, model))
+
+
+def fit_file(
+    file: Path,
+    horizon: int,
+    out: Path,
+    data: DataOptions,
+    *,
+    backend: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    seed: int = 1,
+    resume: bool = False,
+    plot: bool = False,
+    force: bool = False,
+    on_step: OnStep | None = None,
+) -> Outcome:
+    """Train a model on a file and save it in ``out/model``.
+
+    Checkpoints are kept in ``OUT.checkpoint`` until the model is saved; ``resume`` continues there.
+    Arguments are those of :func:`forecast_file`.
+    """
+    arguments = dict(locals())
+    plots = import_module("explstm.plots") if plot else None
+    checkpoint = out.with_name(f"{out.name}.checkpoint")
+    with open_run(out, force=force) as run:
+        panel = data.read(file)
+        model = new_model(backend, seed, model_settings(panel, data, settings or {}))
+        model.fit(
+            panel_frame(panel), h=horizon, on_step=on_step, checkpoint_dir=checkpoint, resume=resume
+        )
+        model.save(run.path / MODEL)
+        log = pd.DataFrame([asdict(row) for row in model.training_log_])
+        run.write_table("training.csv", log)
+        if plots is not None:
+            facts = log.assign(engine=model.backend, seed=seed)
+            plots.save_figure(plots.draw_training(facts), facts, run.path, "training-figure")
+        write_record(run, "fit", arguments)
+    shutil.rmtree(checkpoint, ignore_errors=True)
+    return Outcome(None, None, describe_findings(panel, model))
+
+
+def compare_file(
+    file: Path,
+    horizon: int,
+    out: Path,
+    data: DataOptions,
+    *,
+    seeds: int = 3,
+    settings: Mapping[str, Any] | None = None,
+    plot: bool = True,
+    force: bool = False,
+    on_trial: "Callable[[Trial], None] | None" = None,
+) -> "Comparison":
+    """Compare both frameworks and the baselines on the last ``horizon`` steps of a file.
+
+    Args:
+        file: CSV or Parquet.
+        horizon: Steps to hold out.
+        out: The run folder to make.
+        data: How to read the file.
+        seeds: How many seeds, from 1.
+        settings: Keyword arguments of :class:`explstm.ExpLSTM`.
+        plot: Draw the figures.
+        force: Replace an older run folder.
+        on_trial: Called when a training run has ended.
+    """
+    from explstm import compare
+
+    arguments = dict(locals())
+    plots = import_module("explstm.plots") if plot else None
+    with open_run(out, force=force) as run:
+        panel = data.read(file)
+        result = compare.compare_engines(
+            panel,
+            horizon,
+            seeds=range(1, seeds + 1),
+            season_length=data.first_season(panel),
+            settings=model_settings(panel, data, settings or {}),
+            on_trial=on_trial,
+        )
+        for name in ("accuracy", "cost", "agreement", "forecasts", "training"):
+            run.write_table(f"{name}.csv", getattr(result, name))
+        run.write_json("verdict.json", {"verdict": result.verdict})
+        if plots is not None:
+            _draw_comparison(run.path, result, plots)
+        write_record(run, "compare", arguments)
+    return result
+
+
+def model_settings(panel: Panel, data: DataOptions, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Keyword arguments of the model: its own, and what it has to know about the data."""
+    about_data = {"freq": panel.freq, "season_length": data.season_length}
+    return {"init": "random", **about_data, **settings}
+
+
+def new_model(backend: str | None, seed: int, settings: Mapping[str, Any]) -> ExpLSTM:
+    """An untrained model.
+
+    Raises:
+        UsageError: No engine was chosen.
+    """
+    if backend is None:
+        raise UsageError(
+            "MODEL_OR_BACKEND",
+            "there is no model to forecast with; give --model FOLDER to use a saved one, or "
+            "--backend torch or --backend tensorflow to train one.",
+        )
+    return ExpLSTM(backend=backend, random_seed=seed, **settings)
+
+
+def find_model(path: Path) -> Path:
+    """The model folder itself, or the one within a run folder."""
+    return path / MODEL if (path / RECORD).is_file() else path
+
+
+def last_steps(panel: Panel, k: int) -> Panel:
+    """The last ``k`` steps of each series."""
+    return keep_steps(panel, panel.lengths_N - k, panel.lengths_N)
+
+
+def describe_findings(panel: Panel, model: ExpLSTM) -> tuple[str, ...]:
+    """What was repaired in the data or noticed about them, a sentence per series."""
+    findings = dict.fromkeys([*panel.findings, *model.findings_])
+    return tuple(f"{found.unique_id}: {found.text} ({found.count})" for found in findings)
+
+
+def write_record(run: RunFolder, command: str, arguments: Mapping[str, Any]) -> None:
+    """Write what was run; seeds come from the arguments ``seed`` or ``seeds``."""
+    seeds = arguments.get("seeds")
+    run.write_json(
+        RECORD,
+        describe_run(
+            command,
+            {name: value for name, value in arguments.items() if not name.startswith("on_")},
+            arguments["file"],
+            list(range(1, seeds + 1)) if seeds else [arguments["seed"]],
+        ),
+    )
+
+
+def _draw_comparison(folder: Path, result: "Comparison", plots: Any) -> None:
+    from explstm.compare import ENGINES, average_by_horizon, collect_residuals
+
+    shown = [*ENGINES, "SeasonalNaive"]
+    residuals = collect_residuals(result.forecasts, shown)
+    predictions = pd.concat([result.history, result.forecasts], ignore_index=True)
+    errors = average_by_horizon(residuals)
+    for name, figure, facts in (
+        ("predictions", plots.draw_forecast(predictions, shown), predictions),
+        ("training-curves", plots.draw_training(result.training), result.training),
+        ("residuals", plots.draw_residuals(residuals), residuals),
+        ("error-by-horizon", plots.draw_horizon_error(errors), errors),
+    ):
+        plots.save_figure(figure, facts, folder, name)

@@ -1,0 +1,141 @@
+"""What people and machines see of a command: tables, progress, one JSON object.
+
+Nothing from data or file names reaches a terminal unescaped, progress is shown only to a terminal,
+and with ``as_json`` standard output holds one JSON object and nothing else.
+"""
+
+import json
+import math
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from explstm.compare import Comparison
+    from explstm.pipeline import Outcome
+
+MAX_ROWS = 24
+PLAIN_WIDTH = 160
+SHOWN_METRICS = ("MASE", "sMAPE", "MAE", "RMSE", "R2")
+
+
+def escape(text: object) -> str:
+    """Text with control characters and other invisible signs spelled out."""
+    return "".join(
+        sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in str(text)
+    )
+
+
+@dataclass(frozen=True)
+class Screen:
+    """Where a command shows its results.
+
+    Attributes:
+        as_json: For a machine.
+    """
+
+    as_json: bool
+
+    @contextmanager
+    def progress(self, label: str, total: int | None = None) -> Iterator[Callable[[Any], None]]:
+        """Yield a function to call after every step; it draws a bar where a person watches."""
+        if self.as_json or not sys.stderr.isatty():
+            yield lambda _: None
+            return
+        from rich.console import Console
+        from rich.progress import Progress
+
+        with Progress(console=Console(stderr=True), transient=True) as bar:
+            task = bar.add_task(label, total=total)
+            yield lambda _: bar.update(task, advance=1)
+
+    def show_outcome(self, outcome: "Outcome", out: Path) -> None:
+        """Show what ``forecast`` or ``fit`` made."""
+        if self.as_json:
+            self.write_json(
+                {
+                    "out": str(out),
+                    "forecast": _records(outcome.forecast),
+                    "metrics": _records(outcome.metrics),
+                    "findings": list(outcome.findings),
+                }
+            )
+            return
+        if outcome.forecast is not None:
+            self._print_table(outcome.forecast)
+        if outcome.metrics is not None:
+            self._print_table(outcome.metrics[["metric", "value", "n_series"]])
+        for finding in outcome.findings:
+            print(escape(finding))
+        print(escape(f"wrote {out}"))
+
+    def show_comparison(self, result: "Comparison", out: Path) -> None:
+        """Show what ``compare`` found, and close with its sentence."""
+        if self.as_json:
+            tables = {name: _records(getattr(result, name)) for name in ("accuracy", "cost")}
+            agreement = _records(result.agreement)
+            self.write_json(
+                {"out": str(out), **tables, "agreement": agreement, "verdict": result.verdict}
+            )
+            return
+        self._print_table(tabulate_accuracy(result.accuracy))
+        self._print_table(result.cost)
+        self._print_table(result.agreement)
+        print(escape(f"wrote {out}"))
+        print(escape(result.verdict))
+
+    def write_json(self, value: Any) -> None:
+        """Write one JSON object to standard output."""
+        print(json.dumps(value, ensure_ascii=True, allow_nan=False, default=str))
+
+    def _print_table(self, frame: "pd.DataFrame") -> None:
+        from rich import box
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+        for name in frame.columns:
+            numeric = frame[name].dtype.kind in "if"
+            table.add_column(Text(escape(name)), justify="right" if numeric else "left")
+        for row in frame.head(MAX_ROWS).itertuples(index=False):
+            table.add_row(*(Text(_show_cell(value)) for value in row))
+        width = None if sys.stdout.isatty() else PLAIN_WIDTH
+        console = Console(file=sys.stdout, width=width, safe_box=True)
+        console.print(table)
+        if len(frame) > MAX_ROWS:
+            print(f"... and {len(frame) - MAX_ROWS} more rows")
+        print()
+
+
+def tabulate_accuracy(accuracy: "pd.DataFrame") -> "pd.DataFrame":
+    """One row per model, best first; mean, and spread over the seeds where there are several."""
+    means = accuracy.pivot(index="model", columns="metric", values="mean")
+    shown = [name for name in SHOWN_METRICS if name in means.columns]
+    texts = accuracy.assign(
+        text=[
+            _show_cell(mean) + ("" if math.isnan(spread) else f" ± {_show_cell(spread)}")
+            for mean, spread in zip(accuracy["mean"], accuracy["spread"], strict=True)
+        ]
+    )
+    table = texts.pivot(index="model", columns="metric", values="text")
+    order = means.sort_values(shown, kind="stable").index
+    return table.loc[order, shown].reset_index().rename_axis(columns=None)
+
+
+def _show_cell(value: Any) -> str:
+    if isinstance(value, float):
+        return "-" if math.isnan(value) else f"{value:.4g}"
+    text = str(value)
+    return escape(text.removesuffix(" 00:00:00"))
+
+
+def _records(frame: "pd.DataFrame | None") -> Sequence[dict[str, Any]] | None:
+    if frame is None:
+        return None
+    return json.loads(frame.to_json(orient="records", date_format="iso", double_precision=15))

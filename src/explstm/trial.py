@@ -1,0 +1,199 @@
+"""One training run in one framework, timed and weighed, in a process that holds no other framework.
+
+Axis letters: R origins of a batch, H horizon, Q quantiles.
+"""
+
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.util import find_spec
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from explstm.config import BackendName
+from explstm.errors import BackendNotInstalledError, ExpLSTMError, TrainingError
+from explstm.frame import build_panel, drop_last
+from explstm.growth import to_growth_space
+from explstm.models.engine import FRAMEWORK_MODULES, INSTALL, OptimizerConfig, make_engine
+from explstm.models.losses import LossConfig
+from explstm.models.spec import init_weights
+from explstm.origins import OriginBatches
+
+if TYPE_CHECKING:
+    from explstm.forecaster import ExpLSTM
+
+LEVEL = 80
+MIB = 2**20
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What to train.
+
+    Attributes:
+        engine: ``"torch"`` or ``"tensorflow"``.
+        seed: Of the initial weights and of the order of series.
+        past: Long table to train on.
+        horizon: Steps to forecast from its end.
+        settings: Keyword arguments of :class:`explstm.ExpLSTM`, without backend and seed.
+    """
+
+    engine: BackendName
+    seed: int
+    past: pd.DataFrame
+    horizon: int
+    settings: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """What a trial showed.
+
+    Attributes:
+        engine: As in the trial.
+        seed: As in the trial.
+        forecast: Columns ExpLSTM, ExpLSTM-lo-80 and ExpLSTM-hi-80, series by series.
+        log: The rows of the training log.
+        first_outputs_RHQ: Outputs of the untrained network on the first batch.
+        first_gradients: Gradients of the untrained network on the first batch, by weight.
+        peak_memory_mib: Largest resident memory of the process up to the end of the trial.
+    """
+
+    engine: str
+    seed: int
+    forecast: pd.DataFrame
+    log: pd.DataFrame
+    first_outputs_RHQ: np.ndarray
+    first_gradients: dict[str, np.ndarray]
+    peak_memory_mib: float
+
+
+def require_engine(engine: str) -> None:
+    """Refuse an engine whose framework is not installed, without importing the framework.
+
+    Raises:
+        BackendNotInstalledError: It is missing; the message holds the command that installs it.
+    """
+    for module in FRAMEWORK_MODULES.get(engine, ()):
+        if find_spec(module) is None:
+            raise BackendNotInstalledError(
+                "BACKEND_NOT_INSTALLED",
+                f"the engine {engine!r} needs {module}, which is not installed; "
+                f"run {INSTALL[engine]}.",
+            )
+
+
+def run_trials(
+    trials: Sequence[Trial], on_trial: Callable[[Trial], None] | None = None
+) -> Iterator[TrialResult]:
+    """Run trials one after the other, those of one engine in one fresh process.
+
+    Nothing else runs meanwhile, so that the times can be compared.
+
+    Raises:
+        ExpLSTMError: As a trial raised it.
+        TrainingError: The process was killed, for example because memory ran out.
+    """
+    for engine in dict.fromkeys(trial.engine for trial in trials):
+        mine = [trial for trial in trials if trial.engine == engine]
+        for trial, result in zip(mine, _run_apart(mine), strict=True):
+            if on_trial is not None:
+                on_trial(trial)
+            yield result
+
+
+def _run_apart(trials: Sequence[Trial]) -> Iterator[TrialResult]:
+    # A forked child of a process with threads may hang, so the child starts from nothing.
+    context = get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_serve, args=(sender, trials), daemon=True)
+    process.start()
+    sender.close()
+    try:
+        for _ in trials:
+            outcome = receiver.recv()
+            if isinstance(outcome, tuple):
+                kind, *arguments = outcome
+                raise kind(*arguments)
+            yield outcome
+    except EOFError:
+        process.join()
+        raise TrainingError(
+            "TRIAL_KILLED",
+            f"the process that trained with {trials[0].engine} ended with code "
+            f"{process.exitcode}, probably for want of memory; lower batch_size or window.",
+        ) from None
+    finally:
+        process.terminate()
+        process.join()
+
+
+def _serve(sender: Connection, trials: Sequence[Trial]) -> None:
+    """Send the result of each trial, or the kind and arguments of the first exception."""
+    # The parent ends this process; both would answer Ctrl-C otherwise.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        for trial in trials:
+            sender.send(run_trial(trial))
+    except ExpLSTMError as error:
+        sender.send((type(error), error.code, error.message))
+    except Exception:
+        sender.send((RuntimeError, traceback.format_exc()))
+
+
+def run_trial(trial: Trial) -> TrialResult:
+    """Train and forecast in this process."""
+    from explstm.forecaster import ExpLSTM
+
+    model = ExpLSTM(backend=trial.engine, random_seed=trial.seed, **trial.settings)
+    model.fit(trial.past, h=trial.horizon)
+    forecast = model.predict(h=trial.horizon, level=[LEVEL])
+    outputs_RHQ, gradients = _probe_first_batch(model, trial)
+    return TrialResult(
+        engine=trial.engine,
+        seed=trial.seed,
+        forecast=forecast.iloc[:, 2:],
+        log=pd.DataFrame([asdict(row) for row in model.training_log_]),
+        first_outputs_RHQ=outputs_RHQ,
+        first_gradients=gradients,
+        peak_memory_mib=measure_peak_memory(),
+    )
+
+
+def _probe_first_batch(model: "ExpLSTM", trial: Trial) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Outputs and gradients of the untrained network, without dropout, on the first batch."""
+    config, preprocessing = model.training_config(), model.preprocessing_
+    panel = build_panel(trial.past, freq=model.freq_)
+    space = to_growth_space(
+        drop_last(panel, config.val_size),
+        growth=preprocessing.growth,
+        season_length=preprocessing.season_length,
+    )
+    batch = OriginBatches.from_training(space, trial.horizon, config).batch(0)
+    spec = model.spec_.model_copy(update={"dropout": 0.0})
+    engine = make_engine(trial.engine, spec, init_weights(spec, trial.seed))
+    engine.compile(OptimizerConfig.from_training(config), LossConfig.from_training(config))
+    return engine.predict_origins(batch.features_BTF, batch.origins_BT), engine.gradients(batch)
+
+
+def measure_peak_memory() -> float:
+    """Largest resident memory of this process, in MiB.
+
+    Linux carries ``ru_maxrss`` over from the process that started this one, so the kernel's own
+    count for this program is read instead.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) / 1024
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (MIB if sys.platform == "darwin" else 1024)
