@@ -91,7 +91,7 @@ class NumpyEngine:
         """Replace all weights; raises ModelFileError where names, shapes or numbers are wrong."""
         check_weights(self.spec, weights)
         self._weights: dict[str, NDArray[Any]] = {
-            parameter.name: np.array(weights[parameter.name], self._dtype)
+            parameter.name: np.array(weights[parameter.name], self._dtype, order="C")
             for parameter in self.spec.parameters
         }
 

@@ -101,7 +101,7 @@ class ModelSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", ignored_types=(cached_property,))
 
-    n_features: Size
+    n_features: Size = 6  # explstm.growth.N_FEATURES
     cell: Literal["lstm"] = "lstm"
     hidden_sizes: Annotated[Sizes, Field(min_length=1)] = (64, 64)
     activation: Activation = "tanh"
@@ -256,8 +256,6 @@ def _refusal(error: ValidationError, values: dict[str, Any]) -> UsageError:
     if first["type"] == "extra_forbidden":
         known = ", ".join(ModelSpec.model_fields)
         return UsageError("SPEC_UNKNOWN_KEY", f"{key} is not part of a model; known: {known}.")
-    if first["type"] == "missing":
-        return UsageError("SPEC_MISSING_KEY", f"{key} is missing from the model; add it.")
     if key == "cell" and values["cell"] == "slstm":
         return UsageError("SPEC_CELL", "cell='slstm' is not available yet; use cell='lstm'.")
     remedy = first["msg"][0].lower() + first["msg"][1:]

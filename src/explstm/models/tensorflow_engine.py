@@ -134,7 +134,7 @@ class Graph:
 
     def __init__(self, function: Callable[..., Any], signature: list[Any]) -> None:
         """Take the function, and the shapes and types of its arguments."""
-        self._function = tf.function(function, input_signature=signature)
+        self._function = tf.function(function, input_signature=signature, autograph=False)
 
     @cached_property
     def _traced(self) -> Any:
@@ -185,7 +185,7 @@ class TensorFlowEngine:
 
     def dump_weights(self) -> dict[str, Array]:
         """Copies of all weights under their canonical names, float32."""
-        return {p.name: np.array(self._native[p.name]) for p in self.spec.parameters}
+        return {p.name: _copy(self._native[p.name]) for p in self.spec.parameters}
 
     def predict_last(self, features_BTF: Array, lengths_B: Array) -> Array:
         """Quantiles (B, H, Q) from the last step of every series."""
@@ -223,12 +223,12 @@ class TensorFlowEngine:
         training = self._require_training()
         arrays = self._batch_arrays(batch)
         self._set_noise(training)
-        statistics = {n: np.array(v) for n, v in self._native.items() if not v.trainable}
+        statistics = {n: _copy(v) for n, v in self._native.items() if not v.trainable}
         _, gradients = training.gradients(*arrays)
         for name, value in statistics.items():  # Keras moves them in every pass of training
             self._native[name].assign(value)
         return {
-            name: np.array(gradient)
+            name: _copy(gradient)
             for name, gradient in zip(self._trainable(), gradients, strict=True)
         }
 
@@ -239,7 +239,7 @@ class TensorFlowEngine:
     def dump_optimizer(self) -> dict[str, Array]:
         """The step count and the moments, under canonical names."""
         training = self._require_training()
-        moments = {name: np.array(variable) for name, variable in self._moments(training)}
+        moments = {name: _copy(variable) for name, variable in self._moments(training)}
         return {"step": np.array(training.step, np.int64), **moments}
 
     def load_optimizer(self, state: Arrays) -> None:
@@ -252,9 +252,7 @@ class TensorFlowEngine:
             variable.assign(np.asarray(state[name], np.float32))
 
     def _predict(self, features_BTF: Array, origins_BT: Array) -> Array:
-        forecast = self._predict_graph(*_inputs(features_BTF, origins_BT))
-        result: Array = forecast.numpy()
-        return result
+        return _copy(self._predict_graph(*_inputs(features_BTF, origins_BT)))
 
     def _make_graphs(
         self, loss: LossConfig, optimizer: Any, trainable: list[Any]
@@ -262,18 +260,18 @@ class TensorFlowEngine:
         """Graphs that take a step, differentiate and score."""
         levels_Q = tf.constant(self.spec.quantiles, tf.float32)
 
-        def score(features: Any, rows: Any, targets: Any, weights: Any, training: bool) -> Any:
+        def score(training: bool, features: Any, rows: Any, targets: Any, weights: Any) -> Any:
             forecast = self._network(features, rows, training=training)
             return weighted_loss(
                 loss, forecast, targets, weights, levels_Q, self.spec.median, keras.ops
             )
 
         def evaluate(*batch: Any) -> Any:
-            return score(*batch, False)
+            return score(False, *batch)
 
         def differentiate(*batch: Any) -> tuple[Any, list[Any]]:
             with tf.GradientTape() as tape:
-                value = score(*batch, True)
+                value = score(True, *batch)
             return value, tape.gradient(value, [variable.value for variable in trainable])
 
         def train(learning_rate: Any, *batch: Any) -> Any:
@@ -329,6 +327,11 @@ def _input_signature(spec: ModelSpec) -> list[Any]:
 
 def _inputs(features_BTF: Array, origins_BT: Array) -> tuple[Array, Array]:
     return np.asarray(features_BTF, np.float32), np.flatnonzero(origins_BT)
+
+
+def _copy(tensor: Any) -> Array:
+    """The values of a tensor or variable, in memory that TensorFlow does not share."""
+    return np.array(tensor.numpy())
 
 
 def _pick(sequence_BTC: Any, rows_R: Any) -> Any:
