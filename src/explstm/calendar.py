@@ -2,9 +2,9 @@
 
 Contract: a frequency is a pandas alias (``"MS"``, ``"B"``, ``"h"``) or, for integer ``ds``, an
 integer step. :func:`parse_freq` turns it into a :class:`Rule`; :func:`count_steps` and
-:func:`add_steps` are each other's inverse on dates that follow the rule. A series is its own anchor:
-``"MS"`` keeps the series' own day of the month, ``"W"`` its own weekday, ``"QS"`` and ``"YS"`` its own
-month; ``"ME"``, ``"QE"`` and ``"YE"`` stay on the last day of the month. Steps of a day and longer are
+:func:`add_steps` are each other's inverse on dates that follow the rule. A series is its own
+anchor: ``"MS"`` keeps its day of the month, ``"W"`` its weekday, ``"QS"`` and ``"YS"`` its month;
+``"ME"``, ``"QE"`` and ``"YE"`` stay on the last day of the month. Steps of a day and longer are
 counted on the local calendar of a time zone, shorter ones in UTC.
 
 Axes: N series in a panel, S steps of all series laid end to end, H horizon.
@@ -157,14 +157,16 @@ def _add_months(day: Dates, months: npt.NDArray[np.int64], at_end: bool) -> Date
 
 def _join(day: Dates, time_of_day: Dates, dtype: Any) -> Dates:
     """Days and times of day in the unit of ``dtype``, refused where they do not fit."""
-    per_day = _DAY // np.timedelta64(1, np.datetime_data(dtype)[0])
+    unit = np.dtype(f"m8[{np.datetime_data(dtype)[0]}]")
+    per_day = _DAY.astype(unit).astype(np.int64)
     limit = min(np.datetime64(int(np.iinfo(np.int64).max // per_day) - 1, "D"), _LAST_DAY)
     if day.size and day.max() > limit:
         raise DataError(
             "DATE_OUT_OF_RANGE",
-            f"a date would be {day.max()}, beyond {limit}, the last day that ds can hold; use a shorter horizon.",
+            f"a date would be {day.max()}, beyond {limit}, the last day that ds can hold; use a "
+            "shorter horizon.",
         )
-    return day.astype(dtype) + time_of_day.astype(np.dtype(f"m8[{np.datetime_data(dtype)[0]}]"))
+    return day.astype(dtype) + time_of_day.astype(unit)
 
 
 def future_dates(last_ds_N: Dates, freq: Freq, h: int, *, time_zone: tzinfo | None = None) -> Dates:

@@ -1,9 +1,9 @@
 """Text to dates and numbers, with nothing guessed.
 
 Contract: a text is either read in exactly one way or refused, naming its row. Dates are ISO 8601
-(``2024-01-31``, ``2024-01``, ``2024-W05``, ``2024-Q1``, with time and offset where there are any), or
-follow the ``date_format`` given; ``01/02/2024`` is refused, because it is two different days. Numbers
-are decimal; ``inf``, ``nan``, ``N/A``, thousands separators and currencies are refused.
+(``2024-01-31``, ``2024-01``, ``2024-W05``, ``2024-Q1``, with time and offset where there are any),
+or follow the ``date_format`` given; ``01/02/2024`` is refused, because it is two different days.
+Numbers are decimal; ``inf``, ``nan``, ``N/A``, thousands separators and currencies are refused.
 
 Axes: S rows of a table.
 """
@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from explstm.errors import DataError
+from explstm.errors import DataError, UsageError
 
 Dates = npt.NDArray[Any]
 
@@ -31,7 +31,7 @@ _INTEGER = re.compile(r"[+-]?\d{1,18}")
 
 
 def name_row(index: pd.Index, position: int) -> str:
-    """``"line 7"`` where the index holds the lines of a file, otherwise ``"row 5"``, counted from 0."""
+    """``"line 7"`` where the index holds lines of a file, else ``"row 5"``, counted from 0."""
     return f"{index.name or 'row'} {index[position]}"
 
 
@@ -67,9 +67,9 @@ def parse_numbers(
         if not np.isfinite(value):
             raise DataError(
                 "DATA_NOT_A_NUMBER",
-                f"column {column!r}, {name_row(index, position)}: {quote(text)} is not a finite number; write plain "
-                "numbers (see decimal for the decimal sign) and leave missing values empty (or list their text in "
-                "missing).",
+                f"column {column!r}, {name_row(index, position)}: {quote(text)} is not a finite "
+                "number; write plain numbers (see decimal for the decimal sign) and leave "
+                "missing values empty (or list their text in missing).",
             )
         y_S[position] = value
     return y_S
@@ -104,31 +104,33 @@ def parse_dates(
     if date_format is None and all(map(_INTEGER.fullmatch, unique_U)):
         return refuse_coded_dates(unique_U.astype(np.int64), column)[codes_S], None
     text_U = pd.Series(unique_U, dtype=object)
-    parse = _parse_iso if date_format is None else _parse_format
-    date_U, zone_U = parse(text_U, date_format)
+    date_U, zone_U = (
+        _parse_iso(text_U) if date_format is None else _parse_format(text_U, date_format)
+    )
     if date_U.isna().any():
         code = int(np.argmax(date_U.isna()))
         row = name_row(index, int(np.argmax(codes_S == code)))
-        found = f"column {column!r}, {row}: {quote(text_U[code])}"
-        if date_format is None:
-            remedy = "is not an ISO date such as 2024-01-31; correct it, or say through date_format how dates are written."
-        else:
-            remedy = f"is not a date written as date_format={date_format!r}; correct the one or the other."
-        raise DataError("DATA_BAD_DATE", f"{found} {remedy}")
-    zones = zone_U.unique()
-    if len(zones) > 1:
-        first, second = (
-            int(np.argmax(codes_S == int(np.argmax(zone_U == zone)))) for zone in zones[:2]
+        written = (
+            "an ISO date such as 2024-01-31" if date_format is None else f"written as {date_format}"
         )
         raise DataError(
+            "DATA_BAD_DATE",
+            f"column {column!r}, {row}: {quote(text_U[code])} is not {written}; correct it, or "
+            "say through date_format how dates are written.",
+        )
+    zones = zone_U.unique()
+    if len(zones) > 1:
+        codes = [int(np.argmax(zone_U == zone)) for zone in zones[:2]]
+        rows = [name_row(index, int(np.argmax(codes_S == code))) for code in codes]
+        raise DataError(
             "DATA_MIXED_OFFSETS",
-            f"column {column!r} mixes time zones: {quote(text_S[first])} in {name_row(index, first)}, "
-            f"{quote(text_S[second])} in {name_row(index, second)}; write all dates in UTC.",
+            f"column {column!r} mixes time zones: {quote(text_U[codes[0]])} in {rows[0]}, "
+            f"{quote(text_U[codes[1]])} in {rows[1]}; write all dates in UTC.",
         )
     return date_U.to_numpy()[codes_S], _read_offset(zones[0]) if zones[0] else None
 
 
-def _parse_iso(text_U: pd.Series, _: object) -> tuple[pd.Series, pd.Series]:
+def _parse_iso(text_U: pd.Series) -> tuple[pd.Series, pd.Series]:
     """Dates of ISO texts in UTC, NaT where they are none, and their offsets ("" for none)."""
     text_U = text_U.map(_first_day)
     part_U = text_U.str.extract(_ISO)
@@ -151,13 +153,18 @@ def _parse_iso(text_U: pd.Series, _: object) -> tuple[pd.Series, pd.Series]:
     return date_U, zone_U
 
 
-def _parse_format(text_U: pd.Series, date_format: str | None) -> tuple[pd.Series, pd.Series]:
+def _parse_format(text_U: pd.Series, date_format: str) -> tuple[pd.Series, pd.Series]:
     """Dates of texts in a stated format; those with an offset are carried to UTC."""
-    aware = "%z" in str(date_format)
-    date_U = pd.to_datetime(text_U, format=date_format, errors="coerce", utc=aware)
-    return date_U.dt.tz_localize(None) if aware else date_U, pd.Series(
-        "+00:00" if aware else "", index=text_U.index
-    )
+    aware = "%z" in date_format
+    try:
+        date_U = pd.to_datetime(text_U, format=date_format, errors="coerce", utc=aware)
+    except ValueError as error:
+        raise UsageError(
+            "CONFIG_VALUE",
+            f"date_format={date_format!r} cannot be used: {error}; write it as for strptime.",
+        ) from None
+    zone_U = pd.Series("+00:00" if aware else "", index=text_U.index)
+    return date_U.dt.tz_localize(None) if aware else date_U, zone_U
 
 
 def _first_day(text: str) -> str:

@@ -21,9 +21,8 @@ import pandas as pd
 from pandas.api import types
 
 from explstm.errors import DataError, UsageError
-from explstm.parsing import name_row, parse_dates, parse_numbers, quote, refuse_coded_dates
+from explstm.parsing import Dates, name_row, parse_dates, parse_numbers, quote, refuse_coded_dates
 
-Dates = npt.NDArray[Any]
 DEFAULT_ID_COL = "unique_id"
 SINGLE_SERIES_ID = "series"
 
@@ -104,8 +103,8 @@ def take_columns(table: Any, *, id_col: str, time_col: str, target_col: str) -> 
         row = int(np.argmax(np.isinf(y_S)))
         raise DataError(
             "DATA_INFINITE",
-            f"column {target_col!r}, series {quote(ids_N[code_S[row]])}, {name_row(index, row)}: found {y_S[row]}; "
-            "every value must be finite.",
+            f"column {target_col!r}, series {quote(ids_N[code_S[row]])}, {name_row(index, row)}: "
+            f"found {y_S[row]}; every value must be finite.",
         )
     layout = read_layout(table, id_col=id_col, time_col=time_col, target_col=target_col)
     return Columns(ids_N, code_S, ds_S, y_S, time_zone, index, layout)
@@ -129,7 +128,8 @@ def check_names(names: Sequence[str], wanted: Sequence[str], where: str) -> None
         if len(places) > 1:
             raise DataError(
                 "DATA_COLUMN_TWICE",
-                f"{where} has column {name!r} twice, at positions {places[0]} and {places[1]}; rename one of them.",
+                f"{where} has column {name!r} twice, at positions {places[0]} and {places[1]}; "
+                "rename one of them.",
             )
         if not places:
             near = difflib.get_close_matches(name, names, n=1)
@@ -152,7 +152,8 @@ def _kind_of(table: Any) -> Literal["pandas", "polars"]:
     lazy = " (collect() it first)" if nw.dependencies.is_polars_lazyframe(table) else ""
     raise UsageError(
         "TABLE_TYPE",
-        f"df is a {type(table).__module__}.{type(table).__name__}; pass a pandas or polars table{lazy}.",
+        f"df is a {type(table).__module__}.{type(table).__name__}; pass a pandas or polars "
+        f"table{lazy}.",
     )
 
 
@@ -336,7 +337,7 @@ def make_table(
 
 def _restore_pandas_ids(id_S: npt.NDArray[np.object_], id_type: Any) -> pd.Series:
     ids = pd.Series(id_S)
-    if id_type is None or id_type == object:
+    if id_type is None or types.is_object_dtype(id_type):
         return ids
     if isinstance(id_type, pd.CategoricalDtype):
         texts = pd.Index([str(value) for value in id_type.categories])

@@ -1,8 +1,8 @@
 """Series to try things on: one famous, the others made, with their truth known.
 
 Contract: :func:`load_air_passengers` returns the monthly totals that airline forecasting has been
-measured by since 1970. :func:`make_growth_series` draws series of a stated kind of growth from a seed
-and returns them with the path they would take without noise. Both return long pandas tables
+measured by since 1970. :func:`make_growth_series` draws series of a stated kind of growth from a
+seed and returns them with the path they would take without noise. Both return long pandas tables
 ``unique_id, ds, y``.
 
 Axes: N series, T time.
@@ -104,8 +104,8 @@ def make_growth_series(
         n_series: Number of series.
         length: Steps of each.
         noise: Standard deviation of independent normal noise on the logarithm; 0.05 is about 5 %.
-        seed: Equal arguments give equal series; series ``i`` does not depend on ``n_series``, nor its
-            parameters on ``noise``.
+        seed: Equal arguments give equal series; the path of a series depends on neither ``noise``
+            nor ``n_series``.
 
     Returns:
         The series, and the same table with the noise-free path as ``y``. All values are positive;

@@ -1,0 +1,268 @@
+"""Repairs: what a panel needs before it can be forecast, each counted or refused.
+
+Contract: rows are sorted, exact duplicates dropped, steps laid on the calendar, leading missing
+values cut off and gaps filled by the stated rule. Each function returns what it made and its
+findings, one per series concerned, or raises one sentence that names the series and its dates or rows.
+
+Axes: N series in a panel, S rows of a table or steps of all series laid end to end.
+"""
+
+import unicodedata
+from dataclasses import replace
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from explstm.calendar import Rule, add_steps, count_steps, from_local, to_local
+from explstm.errors import DataError
+from explstm.panel import Finding, Panel, count_more, keep_steps, series_at, show_date
+from explstm.parsing import name_row, quote
+from explstm.tables import Columns
+
+Fill = Literal["error", "interpolate", "forward"]
+FILLS: tuple[Fill, ...] = ("error", "interpolate", "forward")
+EXACT_INTEGERS = 2.0**53
+"""Above it float64 does not hold every integer."""
+
+
+def sort_rows(columns: Columns) -> tuple[Columns, tuple[Finding, ...]]:
+    """Rows by series and date; of equal dates the order of the table."""
+    same_S = np.diff(columns.code_S)
+    falls_S = np.diff(columns.ds_S) < np.array(0, dtype=np.diff(columns.ds_S[:1]).dtype)
+    if not ((same_S < 0) | ((same_S == 0) & falls_S)).any():
+        return columns, ()
+    grouped = np.argsort(columns.code_S, kind="stable")
+    code_S, ds_S = columns.code_S[grouped], columns.ds_S[grouped]
+    late_S = (np.diff(code_S) == 0) & (ds_S[1:] < ds_S[:-1])
+    findings = count_findings(
+        columns.ids_N, code_S[1:][late_S], "ROWS_SORTED", "rows were out of order and were sorted"
+    )
+    order = np.lexsort((ds_S, code_S)) if late_S.any() else slice(None)
+    return _take_rows(columns, grouped[order]), findings
+
+
+def _take_rows(columns: Columns, rows: npt.NDArray[Any]) -> Columns:
+    return replace(
+        columns,
+        code_S=columns.code_S[rows],
+        ds_S=columns.ds_S[rows],
+        y_S=columns.y_S[rows],
+        index=columns.index[rows],
+    )
+
+
+def count_findings(
+    ids_N: npt.NDArray[np.object_], code: npt.NDArray[np.int64], finding: str, text: str
+) -> tuple[Finding, ...]:
+    """One finding for each series that occurs in ``code``, with how often it does."""
+    count_N = np.bincount(code, minlength=len(ids_N))
+    return tuple(Finding(finding, ids_N[i], int(count_N[i]), text) for i in np.flatnonzero(count_N))
+
+
+def drop_duplicates(columns: Columns) -> tuple[Columns, tuple[Finding, ...]]:
+    """Equal rows once.
+
+    Raises:
+        DataError: Two rows of one series and date have different values.
+    """
+    again_S = np.zeros(len(columns.code_S), dtype=bool)
+    again_S[1:] = (np.diff(columns.code_S) == 0) & (columns.ds_S[1:] == columns.ds_S[:-1])
+    if not again_S.any():
+        return columns, ()
+    y_S = columns.y_S
+    equal_S = (y_S[1:] == y_S[:-1]) | (np.isnan(y_S[1:]) & np.isnan(y_S[:-1]))
+    clash_S = again_S[1:] & ~equal_S
+    if clash_S.any():
+        row = int(np.argmax(clash_S))
+        layout = columns.layout
+        raise DataError(
+            "DATA_DUPLICATE",
+            f"series {quote(columns.ids_N[columns.code_S[row]])} has two values on "
+            f"{layout.time_col}={show_date(columns.ds_S[row])}: {y_S[row]:g} in "
+            f"{name_row(columns.index, row)} and {y_S[row + 1]:g} in "
+            f"{name_row(columns.index, row + 1)}{count_more(clash_S)}; keep one of them, sum "
+            "them, or name the column that tells series apart through id_col (now "
+            f"{layout.id_col!r}).",
+        )
+    text = "rows repeated another row exactly and were dropped"
+    findings = count_findings(columns.ids_N, columns.code_S[again_S], "DUPLICATES_DROPPED", text)
+    return _take_rows(columns, np.flatnonzero(~again_S)), findings
+
+
+def lay_on_calendar(panel: Panel, rule: Rule) -> Panel:
+    """The panel with every step of the calendar in place, NaN where the table had no row.
+
+    Raises:
+        DataError: Dates off the calendar, or more steps absent than present in a series.
+    """
+    local_S = to_local(panel.ds_S, rule, panel.time_zone)
+    length_N = panel.lengths_N
+    first_S = np.repeat(local_S[panel.starts_N1[:-1]], length_N)
+    step_S = count_steps(first_S, local_S, rule)
+    off_S = add_steps(first_S, step_S, rule) != local_S
+    # Two dates within one step, such as two days of one month, are off the calendar too.
+    inside_S = np.ones(len(off_S), dtype=bool)
+    inside_S[panel.starts_N1[:-1]] = False
+    off_S[1:] |= inside_S[1:] & (np.diff(step_S) < 1)
+    if off_S.any():
+        raise _irregular(panel, off_S, inside_S)
+    full_N = step_S[panel.starts_N1[1:] - 1] + 1
+    if (full_N == length_N).all():
+        return panel
+    _check_sparse(panel, full_N)
+    starts_N1 = np.concatenate(([0], np.cumsum(full_N)))
+    place_S = np.repeat(starts_N1[:-1], length_N) + step_S
+    y_S = np.full(starts_N1[-1], np.nan)
+    y_S[place_S] = panel.y_S
+    step_S = np.arange(starts_N1[-1]) - np.repeat(starts_N1[:-1], full_N)
+    first_N = local_S[panel.starts_N1[:-1]]
+    ds_S = from_local(add_steps(np.repeat(first_N, full_N), step_S, rule), rule, panel.time_zone)
+    ds_S[place_S] = panel.ds_S
+    return replace(panel, starts_N1=starts_N1, y_S=y_S, ds_S=ds_S)
+
+
+def _irregular(
+    panel: Panel, off_S: npt.NDArray[np.bool_], inside_S: npt.NDArray[np.bool_]
+) -> DataError:
+    row = int(np.argmax(off_S))
+    series = series_at(panel, row)
+    steps = pd.Series(np.diff(panel.ds_S)[inside_S[1:]]).value_counts().index[:3]
+    common = ", ".join(str(step).replace(" 00:00:00", "") for step in steps)
+    return DataError(
+        "DATA_IRREGULAR",
+        f"series {quote(panel.ids_N[series])}: "
+        f"{panel.layout.time_col}={show_date(panel.ds_S[row])} is not on a calendar of "
+        f"freq={panel.freq!r} that starts on "
+        f"{show_date(panel.ds_S[panel.starts_N1[series]])}{count_more(off_S)}, and the most "
+        f"common steps are {common}; pass freq, bring the dates onto one calendar, or forecast "
+        "each frequency apart.",
+    )
+
+
+def _check_sparse(panel: Panel, full_N: npt.NDArray[np.int64]) -> None:
+    """Refuse series with more steps absent than present: theirs is another frequency."""
+    sparse_N = full_N > 2 * panel.lengths_N
+    if sparse_N.any():
+        series = int(np.argmax(sparse_N))
+        raise DataError(
+            "DATA_MIXED_FREQ",
+            f"series {quote(panel.ids_N[series])} has {panel.lengths_N[series]} of "
+            f"{full_N[series]:,} steps of freq={panel.freq!r}{count_more(sparse_N)}, so its "
+            "frequency is another one; pass freq, or forecast each frequency apart.",
+        )
+
+
+def trim_leading(panel: Panel) -> tuple[Panel, tuple[Finding, ...]]:
+    """Series from their first value to their last.
+
+    Raises:
+        DataError: A series without any value, or one that ends in missing values.
+    """
+    missing_S = np.isnan(panel.y_S)
+    if not missing_S.any():
+        return panel, ()
+    series_S = np.repeat(np.arange(panel.n_series), panel.lengths_N)
+    empty_N = np.bincount(series_S[~missing_S], minlength=panel.n_series) == 0
+    if empty_N.any():
+        raise DataError(
+            "DATA_ALL_MISSING",
+            f"series {quote(panel.ids_N[np.argmax(empty_N)])} has no value in column "
+            f"{panel.layout.target_col!r}{count_more(empty_N)}; drop it or fill it in.",
+        )
+    ends_N = missing_S[panel.starts_N1[1:] - 1]
+    if ends_N.any():
+        last = int(panel.starts_N1[1:][np.argmax(ends_N)] - 1)
+        raise DataError(
+            "DATA_TRAILING_MISSING",
+            f"series {quote(panel.ids_N[np.argmax(ends_N)])} ends in a missing value of column "
+            f"{panel.layout.target_col!r} on "
+            f"{panel.layout.time_col}={show_date(panel.ds_S[last])}{count_more(ends_N)}; drop "
+            "the rows after its last value, because forecasts start there.",
+        )
+    first_N = np.minimum.reduceat(
+        np.where(missing_S, len(missing_S), np.arange(len(missing_S))), panel.starts_N1[:-1]
+    )
+    lead_N = first_N - panel.starts_N1[:-1]
+    text = "leading missing values were cut off"
+    lead = tuple(
+        Finding("LEADING_TRIMMED", panel.ids_N[i], int(lead_N[i]), text)
+        for i in np.flatnonzero(lead_N)
+    )
+    return keep_steps(panel, lead_N, panel.lengths_N), lead
+
+
+def fill_gaps(panel: Panel, fill: Fill) -> tuple[Panel, tuple[Finding, ...]]:
+    """The panel without missing values; every series begins and ends with a value already."""
+    missing_S = np.isnan(panel.y_S)
+    if not missing_S.any():
+        return panel, ()
+    if fill == "error":
+        raise _gap_error(panel, missing_S)
+    known, gap = np.flatnonzero(~missing_S), np.flatnonzero(missing_S)
+    y_S = panel.y_S.copy()
+    if fill == "forward":
+        y_S[gap] = y_S[known[np.searchsorted(known, gap) - 1]]
+    else:
+        series_S = np.repeat(np.arange(panel.n_series), panel.lengths_N)
+        positive_N = np.fmin.reduceat(y_S, panel.starts_N1[:-1]) > 0
+        log_S = positive_N[series_S]
+        # Values surround each gap within its series, so one pass over the flat array crosses none.
+        z_S = np.where(log_S, np.log(np.where(log_S, y_S, 1.0)), y_S)
+        drawn = np.interp(gap, known, z_S[known])
+        y_S[gap] = np.where(log_S[gap], np.exp(np.where(log_S[gap], drawn, 0.0)), drawn)
+    how = "interpolated" if fill == "interpolate" else "carried forward"
+    series_of_gap = np.searchsorted(panel.starts_N1, gap, side="right") - 1
+    text = f"missing steps were {how}"
+    return replace(panel, y_S=y_S), count_findings(panel.ids_N, series_of_gap, "GAPS_FILLED", text)
+
+
+def _gap_error(panel: Panel, missing_S: npt.NDArray[np.bool_]) -> DataError:
+    begin = int(np.argmax(missing_S))
+    length = int(np.argmin(missing_S[begin:]))
+    first, last = show_date(panel.ds_S[begin]), show_date(panel.ds_S[begin + length - 1])
+    when = first if length == 1 else f"{first} to {last}"
+    return DataError(
+        "DATA_GAP",
+        f"series {quote(panel.ids_N[series_at(panel, begin)])} has no "
+        f"{panel.layout.target_col!r} for {panel.layout.time_col}={when} (freq={panel.freq!r}; "
+        f"{int(missing_S.sum()):,} steps are missing in all); fill them in, or pass "
+        "fill='interpolate' or fill='forward'.",
+    )
+
+
+def notice_lookalikes(panel: Panel) -> tuple[Finding, ...]:
+    """Ids that people would take for the same one; they are kept apart."""
+    seen: dict[str, str] = {}
+    findings = []
+    for name in panel.ids_N:
+        plain = name.strip().casefold()
+        if not plain.isascii():
+            # Format characters (category Cf) such as a zero-width space cannot be seen.
+            visible = (
+                letter
+                for letter in unicodedata.normalize("NFKC", plain)
+                if unicodedata.category(letter) != "Cf"
+            )
+            plain = "".join(visible).strip()
+        other = seen.setdefault(plain, name)
+        if other is not name:
+            findings.append(
+                Finding(
+                    "IDS_ALIKE", name, 1, f"the id looks like {quote(other)} and is another series"
+                )
+            )
+    return tuple(findings)
+
+
+def notice_rounding(panel: Panel) -> tuple[Finding, ...]:
+    """Values whose last digits float64 may have lost; they are kept."""
+    large = np.flatnonzero(np.abs(panel.y_S) > EXACT_INTEGERS)
+    series = np.searchsorted(panel.starts_N1, large, side="right") - 1
+    return count_findings(
+        panel.ids_N,
+        series,
+        "VALUES_ROUNDED",
+        "values above 2**53 may have been rounded to 16 digits",
+    )
