@@ -1,7 +1,9 @@
 """Sealed folders: whole under every kill, and never trusted."""
 
+import contextlib
 import json
 import os
+import shutil
 import threading
 
 import pytest
@@ -90,6 +92,44 @@ def test_a_kill_at_any_call_leaves_the_old_or_the_new_version(tmp_path, monkeypa
         assert read(path) == NEW
     assert seen == ({b"old a", b"new a, longer"} if exists else {b"new a, longer"})
     assert leftovers(tmp_path) == []
+
+
+def test_a_save_killed_after_a_killed_save_still_leaves_a_version(tmp_path, monkeypatch):
+    write_sealed(tmp_path / "counted", OLD, {})
+    n_calls = count_calls(monkeypatch, tmp_path / "counted")
+    for n in range(n_calls):
+        write_sealed(tmp_path / "m", OLD, {})
+        with monkeypatch.context() as patch, pytest.raises(KilledError):
+            kill_at(patch, n)
+            write_sealed(tmp_path / "m", NEW, {})
+        if not (tmp_path / "m").exists():
+            break
+    assert leftovers(tmp_path) == [".m.lock", ".m.previous", ".m.saving"]
+    for path in tmp_path.glob(".m.*"):
+        (shutil.copytree if path.is_dir() else shutil.copy)(path, tmp_path / f"copy{path.name[2:]}")
+    for n in range(n_calls + 10):
+        for role in ("previous", "saving"):
+            shutil.copytree(tmp_path / f"copy.{role}", tmp_path / f".k{n}.{role}")
+        with monkeypatch.context() as patch, contextlib.suppress(KilledError):
+            kill_at(patch, n)
+            write_sealed(tmp_path / f"k{n}", NEW, {})
+        assert read(tmp_path / f"k{n}") in (OLD, NEW)
+
+
+def test_a_folder_replaced_while_it_is_read_is_read_again(tmp_path):
+    write_sealed(tmp_path / "m", OLD, {})
+    seen = []
+
+    def parse(sealed):
+        seen.append(sealed.read("a.txt", 100))
+        if len(seen) == 1:
+            # Twice, so that the new folder may get the number of the old one.
+            write_sealed(tmp_path / "m", NEW, {})
+            write_sealed(tmp_path / "m", NEW, {})
+        return sealed.read("a.txt", 100), sealed.manifest["files"]["b.txt"]["bytes"]
+
+    assert read_sealed(tmp_path / "m", OLD, parse) == (NEW["a.txt"], len(NEW["b.txt"]))
+    assert seen == [OLD["a.txt"], NEW["a.txt"]]
 
 
 @pytest.mark.parametrize("exists", [False, True])

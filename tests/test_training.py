@@ -21,10 +21,14 @@ import torch
 
 from explstm.config import TrainingConfig
 from explstm.errors import BusyError, ModelFileError, TrainingError, TrainingStopped, UsageError
-from explstm.models.spec import ModelSpec
+from explstm.growth import N_FEATURES, to_growth_space
+from explstm.models.engine import make_engine
+from explstm.models.spec import ModelSpec, init_weights
+from explstm.origins import OriginBatches
 from explstm.schedules import learning_rate
 from explstm.storage import hold_lock
 from explstm.training import train
+from panels import grow, make_panel
 from toy_run import ToyBatches, run_toy
 
 
@@ -215,6 +219,23 @@ def assert_same(result, expected):
     assert set(result.weights) == set(expected.weights)
     for name, array in expected.weights.items():
         np.testing.assert_array_equal(result.weights[name], array, strict=True)
+
+
+@pytest.mark.parametrize("step", range(1, 8))
+def test_patience_counts_on_after_a_resume(tmp_path, step):
+    def validate(engine):
+        return {2: 4.0, 4: 3.0}.get(engine.step, 9.0)
+
+    config = config_of(val_size=1, early_stop_patience=2)
+    folder = tmp_path / "c"
+    with pytest.raises(TrainingStopped):
+        engine = SignallingEngine({step: [signal.SIGTERM]})
+        train(engine, ToyBatches(), config, validate=validate, checkpoint_dir=folder)
+    engine = ScriptedEngine()
+    result = train(
+        engine, ToyBatches(), config, validate=validate, checkpoint_dir=folder, resume=True
+    )
+    assert (result.log[-1].step, result.best_step, result.stopped) == (8, 4, "early")
 
 
 class StopError(Exception):
@@ -457,3 +478,29 @@ def test_checkpoints_hold_no_pickle(tmp_path):
     start(tmp_path / "c")
     names = {path.name for path in (tmp_path / "c").rglob("*") if path.is_file()}
     assert names == {"manifest.json", "state.json", "tensors.safetensors"}
+
+
+@pytest.mark.parametrize("backend", ["torch", "tensorflow"])
+def test_growing_series_are_learned_and_resumed_bit_by_bit(tmp_path, rng, backend):
+    panel = make_panel(*(grow(rng, steps) for steps in (12, 40, 25, 60, 33)))
+    spec = ModelSpec(n_features=N_FEATURES, hidden_sizes=(8,), horizon=4, quantiles=(0.1, 0.5, 0.9))
+    batches = OriginBatches(
+        to_growth_space(panel, season_length=1),
+        spec.horizon,
+        batch_size=3,
+        window=32,
+        warm_up=3,
+        seed=1,
+    )
+    config = TrainingConfig(max_steps=24, val_check_steps=8, learning_rate=0.02)
+
+    def start_run(folder, **arguments):
+        engine = make_engine(backend, spec, init_weights(spec, 1))
+        return train(engine, batches, config, checkpoint_dir=folder, **arguments)
+
+    expected = start_run(None)
+    losses = [row.train_loss for row in expected.log]
+    assert np.mean(losses[-6:]) < np.mean(losses[:6])
+    with pytest.raises(StopError):
+        start_run(tmp_path / "c", on_step=stop_at(13))
+    assert_same(start_run(tmp_path / "c", resume=True), expected)
