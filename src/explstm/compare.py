@@ -34,8 +34,9 @@ class Comparison:
     Attributes:
         accuracy: model, metric, mean over the series (and seeds), spread (standard deviation over
             the seeds; missing where a model has none), n_seeds.
-        cost: engine, seconds_first_step, seconds_per_step, seconds_per_training, peak_memory_mib.
-        agreement: quantity, largest_difference of the frameworks over all seeds.
+        cost: engine, seconds_first_step, seconds_per_step, seconds_per_epoch,
+            seconds_per_training, peak_memory_mib.
+        agreement: quantity, largest_difference of the frameworks over all seeds, relative.
         forecasts: unique_id, ds, y, the baselines, the median over the seeds of each engine with
             its interval, and every seed of every engine, over the held-out steps.
         history: unique_id, ds, y before them.
@@ -147,11 +148,13 @@ def measure_cost(results: Sequence[TrialResult]) -> pd.DataFrame:
     for engine in dict.fromkeys(result.engine for result in results):
         mine = [result for result in results if result.engine == engine]
         seconds = [result.log.loc[result.log["step"] > 0, "seconds"].to_numpy() for result in mine]
+        step = float(np.median(np.concatenate([np.diff(run) for run in seconds])))
         rows.append(
             {
                 "engine": engine,
                 "seconds_first_step": statistics.median(float(run[0]) for run in seconds),
-                "seconds_per_step": float(np.median(np.concatenate([np.diff(r) for r in seconds]))),
+                "seconds_per_step": step,
+                "seconds_per_epoch": step * mine[0].steps_per_epoch,
                 "seconds_per_training": statistics.median(float(run[-1]) for run in seconds),
                 "steps": int(statistics.median(len(run) for run in seconds)),
                 "peak_memory_mib": max(result.peak_memory_mib for result in mine),
@@ -161,31 +164,24 @@ def measure_cost(results: Sequence[TrialResult]) -> pd.DataFrame:
 
 
 def measure_agreement(results: Sequence[TrialResult]) -> pd.DataFrame:
-    """How far the engines are apart at the same seed, at worst.
+    """How far the engines are apart at the same seed, at worst, relative to the largest value.
 
     Outputs and gradients are those of the untrained network on the first batch, where the engines
-    have to agree to rounding. Trained forecasts, relative to their size, drift apart step by step.
+    have to agree to rounding. Trained forecasts drift apart step by step.
     """
     by_seed: dict[int, list[TrialResult]] = {}
     for result in results:
         by_seed.setdefault(result.seed, []).append(result)
     pairs = [pair for group in by_seed.values() for pair in combinations(group, 2)]
-    quantities: dict[str, Callable[[TrialResult, TrialResult], float]] = {
-        "outputs of the untrained network": lambda a, b: _largest(
-            a.first_outputs_RHQ - b.first_outputs_RHQ
-        ),
-        "gradients of the untrained network": lambda a, b: max(
-            _largest(a.first_gradients[name] - b.first_gradients[name])
-            for name in a.first_gradients
-        ),
-        "forecasts after training, relative": lambda a, b: _largest(
-            a.forecast["ExpLSTM"] / b.forecast["ExpLSTM"] - 1
-        ),
+    quantities: dict[str, Callable[[TrialResult], np.ndarray]] = {
+        "outputs before training": lambda result: result.first_outputs_RHQ,
+        "gradients before training": lambda result: _flatten(result.first_gradients),
+        "forecasts after training": lambda result: result.forecast["ExpLSTM"].to_numpy(),
     }
     return pd.DataFrame(
         [
-            {"quantity": name, "largest_difference": max(measure(*pair) for pair in pairs)}
-            for name, measure in quantities.items()
+            (name, max(_relative_difference(read(a), read(b)) for a, b in pairs))
+            for name, read in quantities.items()
             if pairs
         ],
         columns=["quantity", "largest_difference"],
@@ -248,5 +244,10 @@ def _enumerate(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
-def _largest(difference: Any) -> float:
-    return float(np.max(np.abs(np.asarray(difference, dtype=np.float64))))
+def _flatten(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+    return np.concatenate([arrays[name].ravel() for name in sorted(arrays)])
+
+
+def _relative_difference(one: np.ndarray, other: np.ndarray) -> float:
+    one, other = one.astype(np.float64), other.astype(np.float64)
+    return float(np.max(np.abs(one - other)) / max(np.max(np.abs(one)), np.finfo(float).tiny))

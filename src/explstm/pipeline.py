@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 
 MODEL = "model"
 OnStep = Callable[[Any], None]
+DRAWN_HORIZONS = 3
+"""How much history a forecast is drawn with, in horizons."""
+VALIDATED_HORIZONS = 4
+"""A comparison validates on one horizon where the history holds at least this many."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +100,7 @@ def forecast_file(
             run.write_table("metrics.csv", metrics)
         run.write_table("forecast.csv", forecast)
         if plots is not None:
-            facts = pd.concat([history, forecast], ignore_index=True)
+            facts = join_tables(history, forecast, horizon)
             plots.save_figure(plots.draw_forecast(facts, [model.alias]), facts, run.path, "figure")
         write_record(run, "forecast", arguments)
     return Outcome(forecast, metrics, describe_findings(panel, model))
@@ -177,14 +181,17 @@ def compare_file(
             horizon,
             seeds=range(1, seeds + 1),
             season_length=data.first_season(panel),
-            settings=model_settings(panel, data, settings or {}),
+            settings={
+                "val_size": validation_size(panel, horizon),
+                **model_settings(panel, data, settings or {}),
+            },
             on_trial=on_trial,
         )
         for name in ("accuracy", "cost", "agreement", "forecasts", "training"):
             run.write_table(f"{name}.csv", getattr(result, name))
         run.write_json("verdict.json", {"verdict": result.verdict})
         if plots is not None:
-            _draw_comparison(run.path, result, plots)
+            _draw_comparison(run.path, result, horizon, plots)
         write_record(run, "compare", arguments)
     return result
 
@@ -193,6 +200,12 @@ def model_settings(panel: Panel, data: DataOptions, settings: Mapping[str, Any])
     """Keyword arguments of the model: its own, and what it has to know about the data."""
     about_data = {"freq": panel.freq, "season_length": data.season_length}
     return {"init": "random", **about_data, **settings}
+
+
+def validation_size(panel: Panel, horizon: int) -> int:
+    """Steps before the held-out ones to validate on: one horizon, or none in short series."""
+    shortest = int(panel.lengths_N.min()) - horizon
+    return horizon if shortest >= VALIDATED_HORIZONS * horizon else 0
 
 
 def new_model(backend: str | None, seed: int, settings: Mapping[str, Any]) -> ExpLSTM:
@@ -213,6 +226,13 @@ def new_model(backend: str | None, seed: int, settings: Mapping[str, Any]) -> Ex
 def find_model(path: Path) -> Path:
     """The model folder itself, or the one within a run folder."""
     return path / MODEL if (path / RECORD).is_file() else path
+
+
+def join_tables(history: pd.DataFrame, forecast: pd.DataFrame, horizon: int) -> pd.DataFrame:
+    """The end of the history and the forecast below it, series by series."""
+    recent = history.groupby("unique_id", sort=False).tail(DRAWN_HORIZONS * horizon)
+    both = pd.concat([recent, forecast], ignore_index=True)
+    return both.sort_values(["unique_id", "ds"], kind="stable", ignore_index=True)
 
 
 def last_steps(panel: Panel, k: int) -> Panel:
@@ -240,12 +260,12 @@ def write_record(run: RunFolder, command: str, arguments: Mapping[str, Any]) -> 
     )
 
 
-def _draw_comparison(folder: Path, result: "Comparison", plots: Any) -> None:
+def _draw_comparison(folder: Path, result: "Comparison", horizon: int, plots: Any) -> None:
     from explstm.compare import ENGINES, average_by_horizon, collect_residuals
 
     shown = [*ENGINES, "SeasonalNaive"]
     residuals = collect_residuals(result.forecasts, shown)
-    predictions = pd.concat([result.history, result.forecasts], ignore_index=True)
+    predictions = join_tables(result.history, result.forecasts, horizon)
     errors = average_by_horizon(residuals)
     for name, figure, facts in (
         ("predictions", plots.draw_forecast(predictions, shown), predictions),

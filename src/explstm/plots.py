@@ -22,6 +22,7 @@ try:
     from matplotlib.axes import Axes
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogFormatter
 except ImportError as error:
     raise BackendNotInstalledError(
         "PLOTS_NOT_INSTALLED",
@@ -94,6 +95,8 @@ def draw_training(facts: pd.DataFrame) -> Figure:
         axis.plot([], [], "o--", color=INK, markersize=3.5, label="validation")
     if facts["train_loss"].min() > 0:
         axis.set_yscale("log")
+        axis.yaxis.set_major_formatter(LogFormatter())
+        axis.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1.5, 0.4)))
     axis.set_xlabel("step")
     axis.set_ylabel("loss")
     axis.set_title("Loss during training, one line per seed")
@@ -119,8 +122,8 @@ def draw_residuals(facts: pd.DataFrame) -> Figure:
     over_time.set_title("Residuals over the held-out steps")
     _add_legend(over_time)
     seaborn.histplot(
-        data=facts, x="residual", hue="model", hue_order=models, element="step", fill=False,
-        palette=[color for _, color in _colored(models)], legend=False, ax=spread,
+        data=facts, x="residual", hue="model", hue_order=models, multiple="dodge", shrink=0.9,
+        palette=[color for _, color in _colored(models)], alpha=1.0, legend=False, ax=spread,
     )  # fmt: skip
     spread.axvline(0.0, color=INK, linewidth=0.8)
     spread.set_xlabel("actual - forecast")

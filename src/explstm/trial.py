@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from explstm.config import BackendName
+from explstm.config import BackendName, TrainingConfig
 from explstm.errors import BackendNotInstalledError, ExpLSTMError, TrainingError
 from explstm.frame import build_panel, drop_last
-from explstm.growth import to_growth_space
+from explstm.growth import GrowthPanel, to_growth_space
 from explstm.models.engine import FRAMEWORK_MODULES, INSTALL, OptimizerConfig, make_engine
 from explstm.models.losses import LossConfig
 from explstm.models.spec import init_weights
@@ -61,6 +61,7 @@ class TrialResult:
         seed: As in the trial.
         forecast: Columns ExpLSTM, ExpLSTM-lo-80 and ExpLSTM-hi-80, series by series.
         log: The rows of the training log.
+        steps_per_epoch: Batches that show every stretch of every series once.
         first_outputs_RHQ: Outputs of the untrained network on the first batch.
         first_gradients: Gradients of the untrained network on the first batch, by weight.
         peak_memory_mib: Largest resident memory of the process up to the end of the trial.
@@ -70,6 +71,7 @@ class TrialResult:
     seed: int
     forecast: pd.DataFrame
     log: pd.DataFrame
+    steps_per_epoch: float
     first_outputs_RHQ: np.ndarray
     first_gradients: dict[str, np.ndarray]
     peak_memory_mib: float
@@ -155,27 +157,38 @@ def run_trial(trial: Trial) -> TrialResult:
     model = ExpLSTM(backend=trial.engine, random_seed=trial.seed, **trial.settings)
     model.fit(trial.past, h=trial.horizon)
     forecast = model.predict(h=trial.horizon, level=[LEVEL])
-    outputs_RHQ, gradients = _probe_first_batch(model, trial)
+    space = _training_space(model, trial.past)
+    outputs_RHQ, gradients = _probe_first_batch(model, trial, space)
     return TrialResult(
         engine=trial.engine,
         seed=trial.seed,
         forecast=forecast.iloc[:, 2:],
         log=pd.DataFrame([asdict(row) for row in model.training_log_]),
+        steps_per_epoch=_count_steps_per_epoch(space, model.training_config()),
         first_outputs_RHQ=outputs_RHQ,
         first_gradients=gradients,
         peak_memory_mib=measure_peak_memory(),
     )
 
 
-def _probe_first_batch(model: "ExpLSTM", trial: Trial) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Outputs and gradients of the untrained network, without dropout, on the first batch."""
-    config, preprocessing = model.training_config(), model.preprocessing_
-    panel = build_panel(trial.past, freq=model.freq_)
-    space = to_growth_space(
-        drop_last(panel, config.val_size),
-        growth=preprocessing.growth,
-        season_length=preprocessing.season_length,
+def _training_space(model: "ExpLSTM", past: pd.DataFrame) -> GrowthPanel:
+    panel = drop_last(build_panel(past, freq=model.freq_), model.val_size)
+    preprocessing = model.preprocessing_
+    return to_growth_space(
+        panel, growth=preprocessing.growth, season_length=preprocessing.season_length
     )
+
+
+def _count_steps_per_epoch(space: GrowthPanel, config: TrainingConfig) -> float:
+    stretches = int(np.sum(-(-space.lengths_N // config.window)))
+    return stretches / min(config.batch_size, stretches)
+
+
+def _probe_first_batch(
+    model: "ExpLSTM", trial: Trial, space: GrowthPanel
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Outputs and gradients of the untrained network, without dropout, on the first batch."""
+    config = model.training_config()
     batch = OriginBatches.from_training(space, trial.horizon, config).batch(0)
     spec = model.spec_.model_copy(update={"dropout": 0.0})
     engine = make_engine(trial.engine, spec, init_weights(spec, trial.seed))
