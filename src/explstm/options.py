@@ -6,7 +6,7 @@ heavy is imported before it is needed, so that ``explstm --help`` answers at onc
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -44,22 +44,36 @@ class DataOptions:
     )
 
     def read(self, path: Path) -> "Panel":
-        """Read a file as a panel."""
+        """Read a file as a panel, whose tables have the columns unique_id, ds and y."""
         from explstm.frame import build_panel
         from explstm.reading import read_table
+        from explstm.tables import Layout
 
+        columns: dict[str, Any] = {
+            "id_col": self.id_col,
+            "time_col": self.time_col,
+            "target_col": self.target_col,
+        }
         table = read_table(
             path,
-            id_col=self.id_col,
-            time_col=self.time_col,
-            target_col=self.target_col,
+            **columns,
             sep=self.sep,
             decimal=self.decimal,
             encoding=self.encoding,
             date_format=self.date_format,
         )
         freq = int(self.freq) if self.freq and self.freq.isdecimal() else self.freq
-        return build_panel(table, freq=freq, fill=self.fill)
+        panel = build_panel(table, **columns, freq=freq, fill=self.fill)
+        canonical = Layout()
+        return replace(
+            panel,
+            layout=replace(
+                panel.layout,
+                id_col=canonical.id_col,
+                time_col=canonical.time_col,
+                target_col=canonical.target_col,
+            ),
+        )
 
     def first_season(self, panel: "Panel") -> int:
         """The season of the seasonal naive forecast and of MASE."""

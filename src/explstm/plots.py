@@ -22,7 +22,7 @@ try:
     from matplotlib.axes import Axes
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
-    from matplotlib.ticker import LogFormatter
+    from matplotlib.ticker import LogLocator, NullFormatter
 except ImportError as error:
     raise BackendNotInstalledError(
         "PLOTS_NOT_INSTALLED",
@@ -95,8 +95,9 @@ def draw_training(facts: pd.DataFrame) -> Figure:
         axis.plot([], [], "o--", color=INK, markersize=3.5, label="validation")
     if facts["train_loss"].min() > 0:
         axis.set_yscale("log")
-        axis.yaxis.set_major_formatter(LogFormatter())
-        axis.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1.5, 0.4)))
+        axis.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axis.yaxis.set_major_formatter("{x:g}")
+        axis.yaxis.set_minor_formatter(NullFormatter())
     axis.set_xlabel("step")
     axis.set_ylabel("loss")
     axis.set_title("Loss during training, one line per seed")
