@@ -20,7 +20,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from explstm.errors import DataError, UsageError
-from explstm.parsing import parse_numbers
+from explstm.parsing import name_cells, parse_numbers
 from explstm.tables import DEFAULT_ID_COL, check_names
 
 MAX_COLUMNS = 1000
@@ -200,10 +200,10 @@ def split_exact(
             "DATA_NO_ROWS", f"{dialect.where} has a header and no rows; pass at least one series."
         )
     index = pd.Index(lines, name="line")
+    id_at = ids.__getitem__ if ids else None
     y_S = parse_numbers(
-        np.array(values, dtype=object),
-        column=dialect.names[dialect.target_at],
-        index=index,
+        values,
+        name_cells(dialect.names[dialect.target_at], index, id_at),
         decimal=dialect.decimal,
         missing=dialect.missing,
     )

@@ -2,8 +2,8 @@
 
 Contract: :func:`build_panel` takes a long table (pandas or polars) and returns series that are
 sorted, evenly spaced, finite and complete, or refuses it in one sentence. What it repairs (order,
-exact duplicates, leading missing values, and gaps where ``fill`` allows it) is counted per series in
-:attr:`Panel.findings`; nothing is guessed and nothing is dropped in silence. The table is not
+exact duplicates, leading missing values, and gaps where ``fill`` allows it) is counted per series
+in :attr:`Panel.findings`; nothing is guessed and nothing is dropped in silence. The table is not
 changed. :func:`forecast_frame` gives forecasts back in the caller's kind of table.
 
 Axes: N series in a panel, S steps of all series laid end to end (flat), H horizon.
@@ -16,7 +16,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from explstm.calendar import Freq, Rule, add_steps, from_local, infer_freq, parse_freq, to_local
+from explstm.calendar import (
+    Dates,
+    Freq,
+    Rule,
+    add_steps,
+    from_local,
+    infer_freq,
+    parse_freq,
+    to_local,
+)
 from explstm.errors import DataError, UsageError
 from explstm.panel import (
     Finding,
@@ -27,7 +36,7 @@ from explstm.panel import (
     panel_series,
     take_series,
 )
-from explstm.parsing import Dates, quote
+from explstm.parsing import quote
 from explstm.repair import (
     FILLS,
     Fill,

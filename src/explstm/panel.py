@@ -1,7 +1,7 @@
 """The panel: all series laid end to end on a regular calendar, without gaps.
 
 Contract: a :class:`Panel` is what every later stage computes on. Each of its series is sorted,
-evenly spaced, finite and complete. Slicing gives panels again and never changes the one it is given.
+evenly spaced, finite and complete. Slicing gives panels again and changes none.
 
 Axes: N series in a panel, M series taken from it, S steps of all series laid end to end (flat).
 """
@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from explstm.calendar import Freq
+from explstm.calendar import Dates, Freq
 from explstm.errors import DataError
-from explstm.parsing import Dates, quote
+from explstm.parsing import quote
 from explstm.tables import Layout
 
 

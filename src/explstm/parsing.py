@@ -8,8 +8,9 @@ Numbers are decimal; ``inf``, ``nan``, ``N/A``, thousands separators and currenc
 Axes: S rows of a table.
 """
 
+import math
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterable
 from datetime import date, datetime, timedelta, timezone, tzinfo
 from typing import Any
 
@@ -17,22 +18,35 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from explstm.calendar import Dates
 from explstm.errors import DataError, UsageError
 
-Dates = npt.NDArray[Any]
+NameCell = Callable[[int], str]
+"""Names the cell at a position, for messages."""
 
 _ISO = re.compile(
     r"^(?P<day>\d{4}(?P<sep>[-/])\d{2}(?:(?P=sep)\d{2})?)"
-    r"(?P<time>[T ]\d{2}(?::\d{2}(?::\d{2}(?:\.\d{1,9})?)?)?)?(?P<offset>Z|[+-]\d{2}:?\d{2})?\Z"
+    r"(?P<time>[T ]\d{2}(?::\d{2}(?::\d{2}(?:\.\d{1,9})?)?)?)?(?P<offset>Z|[+-]\d{2}:?\d{2})?\Z",
+    re.ASCII,
 )
-_WEEK = re.compile(r"(\d{4})-?W(\d{2})(?:-([1-7]))?")
-_QUARTER = re.compile(r"(\d{4})-?Q([1-4])")
-_INTEGER = re.compile(r"[+-]?\d{1,18}")
+_WEEK = re.compile(r"(\d{4})-?W(\d{2})(?:-([1-7]))?", re.ASCII)
+_QUARTER = re.compile(r"(\d{4})-?Q([1-4])", re.ASCII)
+_INTEGER = re.compile(r"[+-]?\d{1,18}", re.ASCII)
 
 
 def name_row(index: pd.Index, position: int) -> str:
     """``"line 7"`` where the index holds lines of a file, else ``"row 5"``, counted from 0."""
     return f"{index.name or 'row'} {index[position]}"
+
+
+def name_cells(column: str, index: pd.Index, id_at: Callable[[int], str] | None = None) -> NameCell:
+    """What names the cells of a column: the column, the series where there are ids, and the row."""
+
+    def name_cell(position: int) -> str:
+        series = "" if id_at is None else f"series {quote(id_at(position))}, "
+        return f"column {column!r}, {series}{name_row(index, position)}"
+
+    return name_cell
 
 
 def quote(value: object) -> str:
@@ -42,10 +56,9 @@ def quote(value: object) -> str:
 
 
 def parse_numbers(
-    text_S: npt.NDArray[Any],
+    text_S: Iterable[str | None],
+    name_cell: NameCell,
     *,
-    column: str,
-    index: pd.Index,
     decimal: str = ".",
     missing: Collection[str] = ("",),
 ) -> npt.NDArray[np.float64]:
@@ -54,80 +67,65 @@ def parse_numbers(
     Raises:
         DataError: A text is not a finite decimal number.
     """
-    number = re.compile(
-        rf"[+-]?(\d+({re.escape(decimal)}\d*)?|{re.escape(decimal)}\d+)([eE][+-]?\d+)?"
-    )
-    y_S = np.full(len(text_S), np.nan)
+    point = re.escape(decimal)
+    number = re.compile(rf"[+-]?(\d+({point}\d*)?|{point}\d+)([eE][+-]?\d+)?", re.ASCII)
+    y_S = []
     for position, text in enumerate(text_S):
         if text is None or text in missing:
+            y_S.append(math.nan)
             continue
-        value = (
-            float(text.strip().replace(decimal, ".")) if number.fullmatch(text.strip()) else np.nan
-        )
-        if not np.isfinite(value):
+        written = number.fullmatch(text.strip())
+        y_S.append(float(written[0].replace(decimal, ".")) if written else math.nan)
+        if not math.isfinite(y_S[-1]):
             raise DataError(
                 "DATA_NOT_A_NUMBER",
-                f"column {column!r}, {name_row(index, position)}: {quote(text)} is not a finite "
-                "number; write plain numbers (see decimal for the decimal sign) and leave "
-                "missing values empty (or list their text in missing).",
+                f"{name_cell(position)}: {quote(text)} is not a finite number; write plain numbers "
+                "(decimal names the decimal sign) and leave missing values empty (missing names "
+                "texts that stand for them).",
             )
-        y_S[position] = value
-    return y_S
+    return np.array(y_S, dtype=np.float64)
 
 
 def parse_dates(
     text_S: npt.NDArray[Any] | pd.Categorical,
+    name_cell: NameCell,
     *,
-    column: str,
-    index: pd.Index,
     date_format: str | None = None,
 ) -> tuple[Dates, tzinfo | None]:
     """Dates as datetime64 (UTC where they carry an offset) or int64, and their time zone.
 
     Args:
-        text_S: Texts; None where there is none.
-        column: Name of the column, for messages.
-        index: Index of the table, for messages.
+        text_S: Texts.
+        name_cell: Names the cell at a position.
         date_format: How dates are written, as in ``datetime.strptime``; None for ISO 8601.
 
     Raises:
-        DataError: A text is missing or not a date, or texts mix offsets.
+        DataError: A text is not a date, or texts mix offsets.
     """
-    codes_S, unique_U = pd.factorize(text_S)
-    unique_U = np.asarray(unique_U, dtype=object)
-    if (codes_S < 0).any():
-        row = name_row(index, int(np.argmax(codes_S < 0)))
-        raise DataError(
-            "DATA_DATE_MISSING",
-            f"column {column!r}, {row}: there is no date; fill it in or drop the row.",
-        )
-    if date_format is None and all(map(_INTEGER.fullmatch, unique_U)):
-        return refuse_coded_dates(unique_U.astype(np.int64), column)[codes_S], None
-    text_U = pd.Series(unique_U, dtype=object)
-    date_U, zone_U = (
-        _parse_iso(text_U) if date_format is None else _parse_format(text_U, date_format)
-    )
+    code_S, unique = pd.factorize(text_S)
+    text_U = pd.Series(np.asarray(unique, dtype=object))
+
+    def name_first(code: int) -> str:
+        return f"{name_cell(int(np.argmax(code_S == code)))}: {quote(text_U[code])}"
+
+    if date_format is None and text_U.map(_INTEGER.fullmatch).notna().all():
+        return refuse_coded_dates(text_U.to_numpy().astype(np.int64), name_cell(0))[code_S], None
+    date_U, zone_U = _parse_iso(text_U) if date_format is None else _parse_as(text_U, date_format)
     if date_U.isna().any():
-        code = int(np.argmax(date_U.isna()))
-        row = name_row(index, int(np.argmax(codes_S == code)))
-        written = (
-            "an ISO date such as 2024-01-31" if date_format is None else f"written as {date_format}"
-        )
+        written = "as ISO date such as 2024-01-31" if date_format is None else f"as {date_format}"
         raise DataError(
             "DATA_BAD_DATE",
-            f"column {column!r}, {row}: {quote(text_U[code])} is not {written}; correct it, or "
+            f"{name_first(int(np.argmax(date_U.isna())))} is not written {written}; correct it, or "
             "say through date_format how dates are written.",
         )
     zones = zone_U.unique()
     if len(zones) > 1:
-        codes = [int(np.argmax(zone_U == zone)) for zone in zones[:2]]
-        rows = [name_row(index, int(np.argmax(codes_S == code))) for code in codes]
+        first, second = (name_first(int(np.argmax(zone_U == zone))) for zone in zones[:2])
         raise DataError(
             "DATA_MIXED_OFFSETS",
-            f"column {column!r} mixes time zones: {quote(text_U[codes[0]])} in {rows[0]}, "
-            f"{quote(text_U[codes[1]])} in {rows[1]}; write all dates in UTC.",
+            f"{first} has another time zone than {second}; write all dates in UTC.",
         )
-    return date_U.to_numpy()[codes_S], _read_offset(zones[0]) if zones[0] else None
+    return date_U.to_numpy()[code_S], _read_offset(zones[0]) if zones[0] else None
 
 
 def _parse_iso(text_U: pd.Series) -> tuple[pd.Series, pd.Series]:
@@ -153,7 +151,7 @@ def _parse_iso(text_U: pd.Series) -> tuple[pd.Series, pd.Series]:
     return date_U, zone_U
 
 
-def _parse_format(text_U: pd.Series, date_format: str) -> tuple[pd.Series, pd.Series]:
+def _parse_as(text_U: pd.Series, date_format: str) -> tuple[pd.Series, pd.Series]:
     """Dates of texts in a stated format; those with an offset are carried to UTC."""
     aware = "%z" in date_format
     try:
@@ -193,7 +191,7 @@ def _read_offset(offset: str) -> timezone:
     return timezone(sign * timedelta(hours=int(hours), minutes=int(minutes)))
 
 
-def refuse_coded_dates(value_U: npt.NDArray[np.int64], column: str) -> npt.NDArray[np.int64]:
+def refuse_coded_dates(value_U: npt.NDArray[np.int64], cell: str) -> npt.NDArray[np.int64]:
     """The integers themselves, unless all of them are evidently dates written as numbers.
 
     Raises:
@@ -210,8 +208,7 @@ def refuse_coded_dates(value_U: npt.NDArray[np.int64], column: str) -> npt.NDArr
         meaning = "seconds or milliseconds since 1970; convert them with pandas.to_datetime"
     if meaning:
         raise DataError(
-            "DATA_CODED_DATE",
-            f"column {column!r} holds integers such as {value_U[0]} that look like {meaning}.",
+            "DATA_CODED_DATE", f"{cell}: integers such as {value_U[0]} look like {meaning}."
         )
     return value_U
 

@@ -20,9 +20,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from explstm.calendar import Dates
 from explstm.delimited import Dialect, read_header, split_exact, split_fast
 from explstm.errors import BackendNotInstalledError, DataError, UsageError
-from explstm.parsing import Dates, name_row, parse_dates, quote
+from explstm.parsing import name_cells, parse_dates, quote
 from explstm.tables import DEFAULT_ID_COL, SINGLE_SERIES_ID, check_names, take_columns
 
 MAX_BYTES = 2 * 1024**3
@@ -211,17 +212,16 @@ def _type_columns(
 ) -> pd.DataFrame:
     """The table of texts and values with its dates read and its ids checked."""
     id_col, time_col, _ = columns
-    ds_S, zone = parse_dates(date_S, column=time_col, index=index, date_format=dialect.date_format)
     if id_S is None:
         id_S = np.full(len(y_S), SINGLE_SERIES_ID, dtype=object)
     elif isinstance(id_S, pd.Categorical):
         id_S = np.asarray(id_S.categories, dtype=object)[id_S.codes]
     blank_S = id_S == ""
     if blank_S.any():
-        row = name_row(index, int(np.argmax(blank_S)))
-        raise DataError(
-            "DATA_EMPTY_ID", f"column {id_col!r}, {row}: the id is empty; give every row an id."
-        )
+        cell = name_cells(id_col, index)(int(np.argmax(blank_S)))
+        raise DataError("DATA_BAD_ID", f"{cell}: the id is empty; give every row an id.")
+    name_date = name_cells(time_col, index, id_S.__getitem__)
+    ds_S, zone = parse_dates(date_S, name_date, date_format=dialect.date_format)
     return _make_frame(id_S, ds_S, zone, y_S, columns, index)
 
 

@@ -2,7 +2,8 @@
 
 Contract: rows are sorted, exact duplicates dropped, steps laid on the calendar, leading missing
 values cut off and gaps filled by the stated rule. Each function returns what it made and its
-findings, one per series concerned, or raises one sentence that names the series and its dates or rows.
+findings, one per series concerned, or raises one sentence that names the series and its dates or
+rows.
 
 Axes: N series in a panel, S rows of a table or steps of all series laid end to end.
 """
@@ -30,13 +31,13 @@ EXACT_INTEGERS = 2.0**53
 def sort_rows(columns: Columns) -> tuple[Columns, tuple[Finding, ...]]:
     """Rows by series and date; of equal dates the order of the table."""
     same_S = np.diff(columns.code_S)
-    falls_S = np.diff(columns.ds_S) < np.array(0, dtype=np.diff(columns.ds_S[:1]).dtype)
+    falls_S = columns.ds_S[1:] < columns.ds_S[:-1]
     if not ((same_S < 0) | ((same_S == 0) & falls_S)).any():
         return columns, ()
     grouped = np.argsort(columns.code_S, kind="stable")
     code_S, ds_S = columns.code_S[grouped], columns.ds_S[grouped]
     late_S = (np.diff(code_S) == 0) & (ds_S[1:] < ds_S[:-1])
-    findings = count_findings(
+    findings = _count_findings(
         columns.ids_N, code_S[1:][late_S], "ROWS_SORTED", "rows were out of order and were sorted"
     )
     order = np.lexsort((ds_S, code_S)) if late_S.any() else slice(None)
@@ -53,7 +54,7 @@ def _take_rows(columns: Columns, rows: npt.NDArray[Any]) -> Columns:
     )
 
 
-def count_findings(
+def _count_findings(
     ids_N: npt.NDArray[np.object_], code: npt.NDArray[np.int64], finding: str, text: str
 ) -> tuple[Finding, ...]:
     """One finding for each series that occurs in ``code``, with how often it does."""
@@ -87,7 +88,7 @@ def drop_duplicates(columns: Columns) -> tuple[Columns, tuple[Finding, ...]]:
             f"{layout.id_col!r}).",
         )
     text = "rows repeated another row exactly and were dropped"
-    findings = count_findings(columns.ids_N, columns.code_S[again_S], "DUPLICATES_DROPPED", text)
+    findings = _count_findings(columns.ids_N, columns.code_S[again_S], "DUPLICATES_DROPPED", text)
     return _take_rows(columns, np.flatnonzero(~again_S)), findings
 
 
@@ -215,7 +216,7 @@ def fill_gaps(panel: Panel, fill: Fill) -> tuple[Panel, tuple[Finding, ...]]:
     how = "interpolated" if fill == "interpolate" else "carried forward"
     series_of_gap = np.searchsorted(panel.starts_N1, gap, side="right") - 1
     text = f"missing steps were {how}"
-    return replace(panel, y_S=y_S), count_findings(panel.ids_N, series_of_gap, "GAPS_FILLED", text)
+    return replace(panel, y_S=y_S), _count_findings(panel.ids_N, series_of_gap, "GAPS_FILLED", text)
 
 
 def _gap_error(panel: Panel, missing_S: npt.NDArray[np.bool_]) -> DataError:
@@ -260,7 +261,7 @@ def notice_rounding(panel: Panel) -> tuple[Finding, ...]:
     """Values whose last digits float64 may have lost; they are kept."""
     large = np.flatnonzero(np.abs(panel.y_S) > EXACT_INTEGERS)
     series = np.searchsorted(panel.starts_N1, large, side="right") - 1
-    return count_findings(
+    return _count_findings(
         panel.ids_N,
         series,
         "VALUES_ROUNDED",

@@ -20,11 +20,21 @@ import numpy.typing as npt
 import pandas as pd
 from pandas.api import types
 
+from explstm.calendar import Dates
 from explstm.errors import DataError, UsageError
-from explstm.parsing import Dates, name_row, parse_dates, parse_numbers, quote, refuse_coded_dates
+from explstm.parsing import (
+    NameCell,
+    name_cells,
+    parse_dates,
+    parse_numbers,
+    quote,
+    refuse_coded_dates,
+)
 
 DEFAULT_ID_COL = "unique_id"
 SINGLE_SERIES_ID = "series"
+MAX_ID = 1000
+"""Longest id, in characters."""
 
 
 @dataclass(frozen=True)
@@ -90,21 +100,25 @@ def take_columns(table: Any, *, id_col: str, time_col: str, target_col: str) -> 
     column = dict(zip(wanted, _take_series(table, names, wanted, kind), strict=True))
     in_file = kind == "pandas" and table.index.name == "line"
     index = table.index if in_file else pd.RangeIndex(len(table), name="row")
-    ds_S, time_zone = _type_dates(column[time_col], time_col, index)
     if has_ids:
-        ids_N, code_S = _type_ids(column[id_col], id_col, index)
+        ids_N, code_S = _type_ids(column[id_col], name_cells(id_col, index))
     else:
         ids_N, code_S = (
             np.array([SINGLE_SERIES_ID], dtype=object),
             np.zeros(len(table), dtype=np.int64),
         )
-    y_S = _type_values(column[target_col], target_col, index)
+
+    def id_at(row: int) -> str:
+        return str(ids_N[code_S[row]])
+
+    ds_S, time_zone = _type_dates(column[time_col], name_cells(time_col, index, id_at))
+    name_value = name_cells(target_col, index, id_at)
+    y_S = _type_values(column[target_col], name_value)
     if np.isinf(y_S).any():
         row = int(np.argmax(np.isinf(y_S)))
         raise DataError(
             "DATA_INFINITE",
-            f"column {target_col!r}, series {quote(ids_N[code_S[row]])}, {name_row(index, row)}: "
-            f"found {y_S[row]}; every value must be finite.",
+            f"{name_value(row)}: found {y_S[row]}; every value must be a finite number.",
         )
     layout = read_layout(table, id_col=id_col, time_col=time_col, target_col=target_col)
     return Columns(ids_N, code_S, ds_S, y_S, time_zone, index, layout)
@@ -191,27 +205,28 @@ def _from_polars(column: Any) -> pd.Series:
 
 
 def _type_ids(
-    column: pd.Series, name: str, index: pd.Index
+    column: pd.Series, name_cell: NameCell
 ) -> tuple[npt.NDArray[np.object_], npt.NDArray[np.int64]]:
     """Distinct ids as sorted text, and which of them each row has."""
     code_S, unique_N = pd.factorize(column)
     value_N = np.asarray(unique_N)
-    text_N = np.array(
-        [value if isinstance(value, str) else str(value) for value in value_N.tolist()],
-        dtype=object,
-    )
-    empty_N = np.array([not text.strip() for text in text_N], dtype=bool)
-    bad_S = (code_S < 0) | np.append(empty_N, True)[code_S]
-    if bad_S.any():
-        row = name_row(index, int(np.argmax(bad_S)))
+    text_N = np.array([str(value) for value in value_N.tolist()], dtype=object)
+    # Code -1, a missing id, picks the last one.
+    bad_N = np.array([*(not text.strip() or len(text) > MAX_ID for text in text_N), True])
+    if bad_N[code_S].any():
+        row = int(np.argmax(bad_N[code_S]))
+        length = len(text_N[code_S[row]]) if code_S[row] >= 0 else 0
+        found = f"the id has {length:,} characters" if length > MAX_ID else "the id is empty"
         raise DataError(
-            "DATA_EMPTY_ID", f"column {name!r}, {row}: the id is empty; give every row an id."
+            "DATA_BAD_ID",
+            f"{name_cell(row)}: {found}; give every row an id of 1 to {MAX_ID:,} characters.",
         )
     if len(set(text_N)) < len(text_N):
-        twice = pd.Series(text_N).loc[lambda text: text.duplicated()].iloc[0]
+        row = int(np.argmax(code_S == int(np.argmax(pd.Series(text_N).duplicated()))))
         raise DataError(
             "DATA_ID_TYPES",
-            f"column {name!r} has the id {quote(twice)} in two types; convert the column to text.",
+            f"{name_cell(row)}: the id {quote(column.iloc[row])} stands elsewhere in another type; "
+            "convert the column to text.",
         )
     order_N = np.argsort(value_N if value_N.dtype.kind in "iuf" else text_N, kind="stable")
     rank_N = np.empty(len(order_N), dtype=np.int64)
@@ -219,15 +234,14 @@ def _type_ids(
     return text_N[order_N], rank_N[code_S]
 
 
-def _type_dates(column: pd.Series, name: str, index: pd.Index) -> tuple[Dates, tzinfo | None]:
+def _type_dates(column: pd.Series, name_cell: NameCell) -> tuple[Dates, tzinfo | None]:
     """Dates as datetime64 (UTC) or int64, and their time zone."""
     column = _plain(column)
-    missing_S = column.isna()
-    if missing_S.any():
-        row = name_row(index, int(np.argmax(missing_S)))
+    if column.hasnans:
         raise DataError(
             "DATA_DATE_MISSING",
-            f"column {name!r}, {row}: there is no date; fill it in or drop the row.",
+            f"{name_cell(int(np.argmax(column.isna())))}: there is no date; fill it in or drop "
+            "the row.",
         )
     if isinstance(column.dtype, pd.PeriodDtype):
         column = column.dt.to_timestamp()
@@ -236,48 +250,39 @@ def _type_dates(column: pd.Series, name: str, index: pd.Index) -> tuple[Dates, t
     if types.is_datetime64_dtype(column.dtype):
         return column.to_numpy(), None
     if types.is_integer_dtype(column.dtype):
-        return refuse_coded_dates(column.to_numpy(np.int64), name), None
+        return refuse_coded_dates(column.to_numpy(np.int64), name_cell(0)), None
     inferred = types.infer_dtype(column)
     if inferred == "string":
-        return parse_dates(column.to_numpy(object), column=name, index=index)
+        return parse_dates(column.to_numpy(object), name_cell)
     if inferred in ("date", "datetime", "datetime64"):
         try:
-            return _type_dates(pd.to_datetime(column), name, index)
+            return _type_dates(pd.to_datetime(column), name_cell)
         except (ValueError, TypeError) as error:
-            raise DataError(
-                "DATA_BAD_DATE", f"column {name!r} mixes dates that do not go together: {error}."
-            ) from None
+            found = f"the dates do not go together ({error})"
+    else:
+        found = f"found {inferred}, starting with {quote(column.iloc[0])}"
     raise DataError(
         "DATA_COLUMN_TYPE",
-        f"column {name!r} holds {inferred} values; dates must be timestamps, ISO text or integers.",
+        f"{name_cell(0)}: {found}; dates must be timestamps of one kind, ISO text or integers.",
     )
 
 
-def _type_values(column: pd.Series, name: str, index: pd.Index) -> npt.NDArray[np.float64]:
+def _type_values(column: pd.Series, name_cell: NameCell) -> npt.NDArray[np.float64]:
     """Values as float64, NaN where missing."""
     column = _plain(column)
-    if (
-        types.is_numeric_dtype(column.dtype)
-        and not types.is_bool_dtype(column.dtype)
-        and column.dtype.kind != "c"
-    ):
-        return column.to_numpy(np.float64, na_value=np.nan)
-    if column.dtype == object and types.infer_dtype(column, skipna=True) in (
-        "decimal",
-        "mixed-integer",
-        "empty",
-    ):
-        column = column.where(column.notna(), None)
-    if column.dtype == object or isinstance(column.dtype, pd.StringDtype):
+    is_text = column.dtype == object or isinstance(column.dtype, pd.StringDtype)
+    if is_text:
         # One path with files: every value is read from its text.
-        text_S = [
+        text_S = (
             None if missing else str(value)
             for value, missing in zip(column, column.isna(), strict=True)
-        ]
-        return parse_numbers(np.array(text_S, dtype=object), column=name, index=index)
-    raise DataError(
-        "DATA_COLUMN_TYPE", f"column {name!r} holds {column.dtype}; values must be numbers."
-    )
+        )
+        return parse_numbers(text_S, name_cell)
+    if types.is_bool_dtype(column.dtype) or not types.is_any_real_numeric_dtype(column.dtype):
+        raise DataError(
+            "DATA_COLUMN_TYPE", f"{name_cell(0)}: found {column.dtype}; values must be numbers."
+        )
+    return column.to_numpy(np.float64, na_value=np.nan)
 
 
 def _plain(column: pd.Series) -> pd.Series:
