@@ -23,6 +23,7 @@ from explstm.errors import DataError, UsageError
 from explstm.parsing import name_cells, parse_numbers
 from explstm.tables import DEFAULT_ID_COL, check_names
 
+_BOOLEANS = (b"true", b"True", b"TRUE", b"false", b"False", b"FALSE")
 MAX_COLUMNS = 1000
 MAX_HEADER = 100_000
 SEPARATORS = ",;\t|"
@@ -143,6 +144,9 @@ def split_fast(
     y_S = table[dialect.target_at].to_numpy()
     if len(table) != lines - 1 or np.isinf(y_S).any():
         return None
+    # A stretch of nothing but "True" and "False" would pass for ones and zeros.
+    if ((y_S == 0) | (y_S == 1)).any() and any(word in data for word in _BOOLEANS):
+        return None
     id_S = None if dialect.id_at is None else table[dialect.id_at].array
     return id_S, table[dialect.time_at].array, y_S, pd.RangeIndex(2, lines + 1, name="line")
 
@@ -159,7 +163,10 @@ def _count_lines(data: bytes, dialect: Dialect) -> int | None:
     if b'"' in structure:
         if not _quotes_whole_fields(data, dialect.sep):
             return None
+        ends = structure.count(b"\n")
         structure = re.sub(rb'"[^"]*"', b"", structure)
+        if structure.count(b"\n") < ends:  # a line end inside quotes
+            return None
     line = dialect.sep.encode() * (len(dialect.names) - 1) + b"\n"
     if not data.endswith(b"\n"):
         structure += b"\n"
