@@ -1,8 +1,12 @@
 """One training run in one framework, timed and weighed, in a process that holds no other framework.
 
+Contract: trials run one after the other, on one thread each. Threads that wait for each other on a
+busy machine make small networks many times slower, and torch's sums depend on their number.
+
 Axis letters: R origins of a batch, H horizon, Q quantiles.
 """
 
+import os
 import signal
 import sys
 import traceback
@@ -30,6 +34,8 @@ if TYPE_CHECKING:
     from explstm.forecaster import ExpLSTM
 
 LEVEL = 80
+THREADS = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
+"""Environment variables that the frameworks read when they are imported."""
 MIB = 2**20
 
 
@@ -97,8 +103,6 @@ def run_trials(
 ) -> Iterator[TrialResult]:
     """Run trials one after the other, those of one engine in one fresh process.
 
-    Nothing else runs meanwhile, so that the times can be compared.
-
     Raises:
         ExpLSTMError: As a trial raised it.
         TrainingError: The process was killed, for example because memory ran out.
@@ -141,6 +145,7 @@ def _serve(sender: Connection, trials: Sequence[Trial]) -> None:
     """Send the result of each trial, or the kind and arguments of the first exception."""
     # The parent ends this process; both would answer Ctrl-C otherwise.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.environ.update(dict.fromkeys(THREADS, "1"))
     try:
         for trial in trials:
             sender.send(run_trial(trial))
