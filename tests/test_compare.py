@@ -149,8 +149,12 @@ def test_the_verdict_says_who_won_and_who_lost(scores, sentence):
 
 def test_the_verdict_falls_back_where_mase_is_undefined():
     accuracy = pd.DataFrame(
-        [("torch", "MASE", np.nan), ("Naive", "MASE", np.nan), ("torch", "MAE", 1.0)]
-        + [("Naive", "MAE", 2.0)],
+        [
+            ("torch", "MASE", np.nan),
+            ("Naive", "MASE", np.nan),
+            ("torch", "MAE", 1.0),
+            ("Naive", "MAE", 2.0),
+        ],
         columns=["model", "metric", "mean"],
     )
     assert "By mean MAE over" in state_verdict(accuracy, ["torch"], horizon=6)

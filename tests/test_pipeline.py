@@ -1,0 +1,167 @@
+"""From a file to a run folder: what stands in it, and that a failure leaves nothing."""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from explstm import ExpLSTM, pipeline
+from explstm.errors import DataError, ModelFileError, UsageError
+from explstm.options import DataOptions, parse_settings
+
+SMALL = ["max_steps=2", "hidden_sizes=[4]"]
+H = 3
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory) -> Path:
+    """Two monthly series of four years that grow by 1 and 2 per cent a month."""
+    path = tmp_path_factory.mktemp("data") / "sales.csv"
+    ds = pd.date_range("2020-01-01", periods=48, freq="MS")
+    pd.concat(
+        [
+            pd.DataFrame({"unique_id": name, "ds": ds, "y": 100 * rate ** np.arange(48)})
+            for name, rate in (("north", 1.01), ("south", 1.02))
+        ]
+    ).to_csv(path, index=False)
+    return path
+
+
+@pytest.fixture(scope="module")
+def fitted(file, tmp_path_factory) -> Path:
+    """The run folder of a fit."""
+    out = tmp_path_factory.mktemp("fitted") / "run"
+    settings = parse_settings(SMALL)
+    pipeline.fit_file(file, H, out, DataOptions(), backend="torch", settings=settings, plot=True)
+    return out
+
+
+def forecast(file, out, **options):
+    settings = parse_settings(SMALL)
+    return pipeline.forecast_file(file, H, out, DataOptions(), settings=settings, **options)
+
+
+def test_a_fit_leaves_a_model_its_log_and_a_record(file, fitted):
+    assert sorted(os.listdir(fitted)) == [
+        "model", "run.json", "training-figure.csv", "training-figure.png", "training-figure.svg",
+        "training.csv",
+    ]  # fmt: skip
+    assert list(pd.read_csv(fitted / "training.csv")["step"]) == [1, 2]
+    record = json.loads((fitted / "run.json").read_text())
+    assert record["command"] == "fit" and record["seeds"] == [1]
+    assert record["data"]["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert record["arguments"]["settings"]["spec"]["hidden_sizes"] == [4]
+    assert record["arguments"]["data"]["time_col"] == "ds"
+    assert os.listdir(fitted.parent) == ["run"]  # no checkpoint is left
+
+
+@pytest.mark.parametrize("place", ["", "model"])
+def test_a_saved_model_forecasts_a_file_as_the_class_does(file, fitted, tmp_path, place):
+    out = tmp_path / "out"
+    outcome = pipeline.forecast_file(file, H, out, DataOptions(), saved=fitted / place, level=[80])
+    written = pd.read_csv(out / "forecast.csv", parse_dates=["ds"])
+    expected = ExpLSTM.load(fitted / "model").predict(
+        pd.read_csv(file, parse_dates=["ds"]), h=H, level=[80]
+    )
+    pd.testing.assert_frame_equal(written, expected)
+    pd.testing.assert_frame_equal(outcome.forecast, expected)
+    assert outcome.metrics is None
+    assert sorted(os.listdir(out)) == ["forecast.csv", "run.json"]
+
+
+def test_evaluation_forecasts_the_last_steps_without_having_seen_them(file, tmp_path):
+    outcome = forecast(file, tmp_path / "whole", backend="torch", evaluate=True)
+    assert list(outcome.forecast.columns) == ["unique_id", "ds", "y", "ExpLSTM"]
+    assert (
+        list(outcome.forecast["ds"].dt.strftime("%Y-%m")) == ["2023-10", "2023-11", "2023-12"] * 2
+    )
+    error = (outcome.forecast["y"] - outcome.forecast["ExpLSTM"]).abs().mean()
+    mae = outcome.metrics.set_index("metric")["value"]["MAE"]
+    assert mae == pytest.approx(error)
+
+    table = pd.read_csv(file)
+    cut = table.groupby("unique_id").head(48 - H)
+    cut.to_csv(tmp_path / "cut.csv", index=False)
+    alone = forecast(tmp_path / "cut.csv", tmp_path / "cut", backend="torch")
+    np.testing.assert_array_equal(alone.forecast["ExpLSTM"], outcome.forecast["ExpLSTM"])
+
+
+def test_a_figure_shows_the_end_of_the_history_and_the_forecast(file, fitted, tmp_path):
+    out = tmp_path / "out"
+    pipeline.forecast_file(file, H, out, DataOptions(), saved=fitted, plot=True, level=[80])
+    facts = pd.read_csv(out / "figure.csv")
+    assert (out / "figure.png").exists() and (out / "figure.svg").exists()
+    north = facts[facts["unique_id"] == "north"]
+    assert north["y"].notna().sum() == pipeline.DRAWN_HORIZONS * H
+    assert list(north["ExpLSTM"].notna())[-H:] == [True] * H
+
+
+def test_the_same_run_twice_gives_the_same_bytes(file, tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        forecast(file, tmp_path / name / "out", backend="torch")
+    one, two = (tmp_path / name / "out" / "forecast.csv" for name in ("one", "two"))
+    assert one.read_bytes() == two.read_bytes()
+
+
+def test_every_step_of_training_is_reported(file, tmp_path):
+    rows = []
+    forecast(file, tmp_path / "out", backend="torch", on_step=rows.append)
+    assert [row.step for row in rows] == [1, 2]
+
+
+def test_a_failure_leaves_no_folder_behind(tmp_path):
+    bad = tmp_path / "bad.csv"
+    bad.write_text("unique_id,ds,y\na,2024-01-01,x\n")
+    with pytest.raises(DataError):
+        forecast(bad, tmp_path / "out", backend="torch")
+    assert os.listdir(tmp_path) == ["bad.csv"]
+
+
+def test_a_taken_place_is_told_before_anything_is_read(tmp_path):
+    (tmp_path / "out").write_text("mine")
+    with pytest.raises(UsageError, match="OUTPUT_FOREIGN"):
+        forecast(tmp_path / "missing.csv", tmp_path / "out", backend="torch")
+
+
+def test_without_model_and_backend_the_choice_is_named(file, tmp_path):
+    with pytest.raises(UsageError, match="--model FOLDER"):
+        forecast(file, tmp_path / "out")
+
+
+def test_a_missing_model_is_a_model_file_error(file, tmp_path):
+    with pytest.raises(ModelFileError):
+        pipeline.forecast_file(file, H, tmp_path / "out", DataOptions(), saved=tmp_path / "none")
+
+
+def test_repairs_are_told(file, tmp_path):
+    table = pd.read_csv(file)
+    pd.concat([table, table.tail(2)]).to_csv(tmp_path / "twice.csv", index=False)
+    outcome = forecast(tmp_path / "twice.csv", tmp_path / "out", backend="torch")
+    assert any(text.startswith("south: ") and text.endswith("(2)") for text in outcome.findings)
+
+
+@pytest.mark.parametrize(("length", "expected"), [(40, 8), (39, 0)])
+def test_a_comparison_validates_where_there_is_room(tmp_path, length, expected):
+    path = tmp_path / "one.csv"
+    pd.DataFrame({"ds": range(length), "y": range(1, length + 1)}).to_csv(path, index=False)
+    assert pipeline.validation_size(DataOptions().read(path), 8) == expected
+
+
+def test_a_comparison_writes_tables_figures_and_their_facts(file, tmp_path):
+    out = tmp_path / "out"
+    result = pipeline.compare_file(
+        file, H, out, DataOptions(), seeds=1, settings=parse_settings(SMALL)
+    )
+    tables = ["accuracy", "agreement", "cost", "forecasts", "training"]
+    figures = ["error-by-horizon", "predictions", "residuals", "training-curves"]
+    expected = [f"{name}.csv" for name in tables + figures]
+    expected += [f"{name}.{kind}" for name in figures for kind in ("png", "svg")]
+    assert sorted(os.listdir(out)) == sorted([*expected, "run.json", "verdict.json"])
+    assert json.loads((out / "verdict.json").read_text()) == {"verdict": result.verdict}
+    assert set(pd.read_csv(out / "training.csv")["engine"]) == {"torch", "tensorflow"}
+    assert json.loads((out / "run.json").read_text())["seeds"] == [1]
