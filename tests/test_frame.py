@@ -177,7 +177,7 @@ def test_leading_missing_values_are_cut_off_and_counted():
 
 
 def test_trailing_missing_values_are_refused():
-    with pytest.raises(DataError, match="series 'a' ends in a missing value .* ds=2020-03-01"):
+    with pytest.raises(DataError, match=r"series 'a' ends in a missing value .* ds=2020-03-01"):
         build_panel(table(a=[1, 2, NAN]), fill="forward")
 
 
@@ -256,6 +256,14 @@ def test_a_thirtieth_stays_a_thirtieth_after_february():
     df = pd.DataFrame({"ds": ["2023-01-30", "2023-02-28"], "y": [1.0, 2.0]})
     result = future_ds(build_panel(df, freq="MS"), 2)
     assert result.astype("M8[D]").astype(str).tolist() == [["2023-03-30", "2023-04-30"]]
+
+
+def test_observed_dates_stay_when_gaps_are_filled():
+    local = pd.DatetimeIndex(["2024-10-26 02:30", "2024-10-27 02:30", "2024-10-29 02:30"])
+    ds = local.tz_localize("Europe/Berlin", ambiguous=[False, False, False])  # the second 2:30
+    panel = build_panel(pd.DataFrame({"ds": ds, "y": 1.0}), freq="D", fill="forward")
+    assert panel_frame(panel)["ds"].tolist()[:2] == ds.tolist()[:2]
+    assert panel.lengths_N.tolist() == [4]
 
 
 # Kinds of table and types of columns
@@ -449,7 +457,7 @@ def test_empty_tables_and_foreign_types_are_refused():
         build_panel(table(a=[1]).iloc[:0])
     with pytest.raises(UsageError, match=r"collect\(\) it first"):
         build_panel(pl.LazyFrame({"ds": [1], "y": [1.0]}))
-    with pytest.raises(UsageError, match="df is a builtins.dict"):
+    with pytest.raises(UsageError, match=r"df is a builtins\.dict"):
         build_panel({"ds": [1], "y": [1.0]})
 
 

@@ -103,12 +103,8 @@ def lay_on_calendar(panel: Panel, rule: Rule) -> Panel:
     first_S = np.repeat(local_S[panel.starts_N1[:-1]], length_N)
     step_S = count_steps(first_S, local_S, rule)
     off_S = add_steps(first_S, step_S, rule) != local_S
-    # Two dates within one step, such as two days of one month, are off the calendar too.
-    inside_S = np.ones(len(off_S), dtype=bool)
-    inside_S[panel.starts_N1[:-1]] = False
-    off_S[1:] |= inside_S[1:] & (np.diff(step_S) < 1)
     if off_S.any():
-        raise _irregular(panel, off_S, inside_S)
+        raise _irregular(panel, off_S)
     full_N = step_S[panel.starts_N1[1:] - 1] + 1
     if (full_N == length_N).all():
         return panel
@@ -120,16 +116,16 @@ def lay_on_calendar(panel: Panel, rule: Rule) -> Panel:
     step_S = np.arange(starts_N1[-1]) - np.repeat(starts_N1[:-1], full_N)
     first_N = local_S[panel.starts_N1[:-1]]
     ds_S = from_local(add_steps(np.repeat(first_N, full_N), step_S, rule), rule, panel.time_zone)
-    ds_S[place_S] = panel.ds_S
+    ds_S[place_S] = panel.ds_S  # of a repeated hour, the one that was observed
     return replace(panel, starts_N1=starts_N1, y_S=y_S, ds_S=ds_S)
 
 
-def _irregular(
-    panel: Panel, off_S: npt.NDArray[np.bool_], inside_S: npt.NDArray[np.bool_]
-) -> DataError:
+def _irregular(panel: Panel, off_S: npt.NDArray[np.bool_]) -> DataError:
     row = int(np.argmax(off_S))
     series = series_at(panel, row)
-    steps = pd.Series(np.diff(panel.ds_S)[inside_S[1:]]).value_counts().index[:3]
+    inside = np.ones(len(off_S), dtype=bool)
+    inside[panel.starts_N1[:-1]] = False
+    steps = pd.Series(np.diff(panel.ds_S)[inside[1:]]).value_counts().index[:3]
     common = ", ".join(str(step).replace(" 00:00:00", "") for step in steps)
     return DataError(
         "DATA_IRREGULAR",

@@ -278,7 +278,7 @@ def _type_values(column: pd.Series, name_cell: NameCell) -> npt.NDArray[np.float
             for value, missing in zip(column, column.isna(), strict=True)
         )
         return parse_numbers(text_S, name_cell)
-    if types.is_bool_dtype(column.dtype) or not types.is_any_real_numeric_dtype(column.dtype):
+    if not types.is_any_real_numeric_dtype(column.dtype):
         raise DataError(
             "DATA_COLUMN_TYPE", f"{name_cell(0)}: found {column.dtype}; values must be numbers."
         )
