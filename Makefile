@@ -10,7 +10,7 @@ PYTEST_ARGS ?= -q -n 2 --dist loadscope
 
 BIN := .venv/bin
 STAMP := .venv/.installed
-PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 
 .PHONY: demo test check bench clean
 

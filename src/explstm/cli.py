@@ -13,7 +13,6 @@ whatever happens. Every command imports what it needs when it runs.
 
 import functools
 import inspect
-import os
 import sys
 import traceback
 import warnings
@@ -257,22 +256,17 @@ def run(arguments: Sequence[str]) -> int:
     with warnings.catch_warnings():
         warnings.showwarning = _show_warning
         try:
-            return app(list(arguments), prog_name="explstm", standalone_mode=False) or 0
+            exit_code = app(list(arguments), prog_name="explstm", standalone_mode=False) or 0
         except ExpLSTMError as error:
             return _fail(error.code, error.message, error.exit_code, as_json, debug)
-        except (KeyboardInterrupt, typer.Abort):
-            return _fail("INTERRUPTED", "interrupted.", INTERRUPTED, as_json, debug)
-        except BrokenPipeError:
-            # Nobody reads any more; the run folder is complete. Spare the interpreter's last flush.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 0
         except Exception as error:
             if hasattr(error, "format_message"):  # the parser's own, about the arguments
                 return _refuse_arguments(error, as_json)
-            text = (
-                f"{type(error).__name__}: {error}; this is a fault of explstm: run it again with "
-            )
-            return _fail("INTERNAL", f"{text}--debug and report it.", OUR_FAULT, as_json, debug)
+            text = f"{type(error).__name__}: {error}; this is our fault, please report it."
+            return _fail("INTERNAL", text, OUR_FAULT, as_json, debug)
+    if exit_code == INTERRUPTED:  # what Typer makes of Ctrl-C
+        return _fail("INTERRUPTED", "interrupted.", INTERRUPTED, as_json, debug=False)
+    return int(exit_code)
 
 
 def _fail(code: str, message: str, exit_code: int, as_json: bool, debug: bool) -> int:

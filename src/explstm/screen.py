@@ -6,6 +6,7 @@ and with ``as_json`` standard output holds one JSON object and nothing else.
 
 import json
 import math
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -71,8 +72,8 @@ class Screen:
         if outcome.metrics is not None:
             self._print_table(outcome.metrics[["metric", "value", "n_series"]])
         for finding in outcome.findings:
-            print(escape(finding))
-        print(escape(f"wrote {out}"))
+            _write(escape(finding))
+        _write(escape(f"wrote {out}"))
 
     def show_comparison(self, result: "Comparison", out: Path) -> None:
         """Show what ``compare`` found, and close with its sentence."""
@@ -86,12 +87,12 @@ class Screen:
         self._print_table(tabulate_accuracy(result.accuracy))
         self._print_table(result.cost)
         self._print_table(result.agreement)
-        print(escape(f"wrote {out}"))
-        print(escape(result.verdict))
+        _write(escape(f"wrote {out}"))
+        _write(escape(result.verdict))
 
     def write_json(self, value: Any) -> None:
         """Write one JSON object to standard output."""
-        print(json.dumps(value, ensure_ascii=True, allow_nan=False, default=str))
+        _write(json.dumps(value, ensure_ascii=True, allow_nan=False, default=str))
 
     def _print_table(self, frame: "pd.DataFrame") -> None:
         from rich import box
@@ -107,10 +108,19 @@ class Screen:
             table.add_row(*(Text(_show_cell(value)) for value in row))
         width = None if sys.stdout.isatty() else PLAIN_WIDTH
         console = Console(file=sys.stdout, width=width, safe_box=True)
-        console.print(table)
+        with console.capture() as captured:
+            console.print(table)
+        _write(captured.get())
         if len(frame) > MAX_ROWS:
-            print(f"... and {len(frame) - MAX_ROWS} more rows")
-        print()
+            _write(f"... and {len(frame) - MAX_ROWS} more rows\n")
+
+
+def _write(text: str) -> None:
+    """Write a line; when nobody reads any more, drop this and all that follows."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def tabulate_accuracy(accuracy: "pd.DataFrame") -> "pd.DataFrame":

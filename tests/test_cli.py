@@ -1,0 +1,262 @@
+"""The command line: exit codes, sentences instead of tracebacks, one JSON object for machines."""
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from explstm import cli
+from explstm.errors import BusyError, ModelFileError, TrainingError
+
+SMALL = ["--set", "max_steps=2", "--set", "hidden_sizes=[4]"]
+ROWS = [f"2024-{month:02d}-01,{100 + month}" for month in range(1, 13)]
+
+
+@pytest.fixture
+def file(tmp_path, monkeypatch) -> Path:
+    """One year of one series; the current folder is that of the file."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(Path(cli.__file__).parents[1]))
+    path = tmp_path / "sales.csv"
+    path.write_text("ds,y\n" + "\n".join(ROWS) + "\n")
+    return path
+
+
+def forecast(*more: str) -> list[str]:
+    return ["forecast", "sales.csv", "--horizon", "2", "--backend", "torch", *SMALL, *more]
+
+
+def run_process(*arguments: str, code: str = "", **options) -> subprocess.CompletedProcess:
+    """Run the command in a fresh interpreter, after ``code``."""
+    start = f"import sys; sys.argv = ['explstm', *{list(arguments)!r}]\n{code}\n"
+    return subprocess.run(
+        [sys.executable, "-c", f"{start}from explstm.cli import main; main()"],
+        capture_output=True, text=True, timeout=120, **options,
+    )  # fmt: skip
+
+
+def test_a_forecast_is_written_and_shown(file, capsys):
+    assert cli.run(forecast("--level", "80")) == 0
+    shown = capsys.readouterr()
+    written = Path("explstm-forecast/forecast.csv").read_text().splitlines()
+    assert written[0] == "unique_id,ds,ExpLSTM,ExpLSTM-lo-80,ExpLSTM-hi-80"
+    assert [line.split(",")[1] for line in written[1:]] == ["2025-01-01", "2025-02-01"]
+    assert "2025-01-01" in shown.out and "wrote explstm-forecast" in shown.out
+    assert shown.err == ""  # no progress where nobody watches
+
+
+def test_a_model_is_fitted_and_used_without_its_framework(file):
+    fit = ["fit", "sales.csv", "--horizon", "2", "--backend", "torch", "--out", "run", *SMALL]
+    assert cli.run(fit) == 0
+    no_frameworks = "sys.modules['torch'] = None; sys.modules['tensorflow'] = None"
+    done = run_process(
+        "forecast", "sales.csv", "--horizon", "2", "--model", "run", code=no_frameworks
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(Path("explstm-forecast/forecast.csv").read_text().splitlines()) == 3
+
+
+def test_evaluation_shows_the_metrics(file, capsys):
+    assert cli.run(forecast("--evaluate", "--season-length", "1")) == 0
+    assert "sMAPE" in capsys.readouterr().out
+
+
+def test_json_is_one_object_with_the_forecast(file, capsys):
+    assert cli.run(forecast("--json")) == 0
+    shown = capsys.readouterr()
+    answer = json.loads(shown.out)
+    assert answer["out"] == "explstm-forecast" and answer["metrics"] is None
+    assert [row["unique_id"] for row in answer["forecast"]] == ["series", "series"]
+    assert shown.err == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exit_code", "words"),
+    [
+        (["forecast", "sales.csv"], 2, ["--horizon"]),
+        (["forecast", "sales.csv", "--horizon", "0"], 2, ["--horizon", "1"]),
+        (["forecast", "sales.csv", "--horizn", "2"], 2, ["--horizn"]),
+        (["foresee"], 2, ["foresee"]),
+        (["forecast", "sales.csv", "--horizon", "2"], 2, ["--model", "--backend"]),
+        (["forecast", "sales.csv", "--horizon", "2", "--backend", "jax"], 2, ["backend='jax'"]),
+        (["forecast", "none.csv", "--horizon", "2", "--backend", "torch"], 3, ["none.csv"]),
+        (["forecast", "sales.csv", "--horizon", "2", "--model", "sales.csv"], 4, ["sales.csv"]),
+        (["forecast", "sales.csv", "--horizon", "2", "--model", "none"], 4, ["none"]),
+        ([*forecast(), "--set", "max_step=1"], 2, ["did you mean max_steps"]),
+        ([*forecast(), "--out", "no/where"], 2, ["no"]),
+        ([*forecast(), "--target-col", "z"], 3, ["'z'"]),
+        (["compare", "sales.csv", "--horizon", "40"], 3, ["series"]),
+    ],
+)
+def test_what_cannot_be_done_is_one_sentence_and_its_exit_code(
+    file, capsys, arguments, exit_code, words
+):
+    assert cli.run(arguments) == exit_code
+    shown = capsys.readouterr()
+    assert all(word in shown.err for word in words)
+    assert "Traceback" not in shown.err and shown.out == ""
+    assert os.listdir() == ["sales.csv"]
+
+    assert cli.run([*arguments, "--json"]) == exit_code
+    error = json.loads(capsys.readouterr().out)["error"]
+    assert error["exit_code"] == exit_code and error["code"].isupper()
+    assert all(word in error["message"] for word in words)
+
+
+def test_no_arguments_show_the_help(capsys):
+    assert cli.run([]) == 2
+    shown = capsys.readouterr()
+    assert all(name in shown.out + shown.err for name in ("forecast", "fit", "compare", "demo"))
+
+
+def test_help_and_version_are_no_failures(capsys):
+    assert cli.run(["--help"]) == 0
+    assert cli.run(["forecast", "--help"]) == 0
+    assert "--season-length" in capsys.readouterr().out
+    assert cli.run(["--version"]) == 0
+    assert capsys.readouterr().out == "0.1.0\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "exit_code"),
+    [
+        (ModelFileError("A", "a."), 4),
+        (TrainingError("A", "a."), 5),
+        (BusyError("A", "a."), 7),
+        (ZeroDivisionError("deep inside"), 1),
+    ],
+)
+def test_every_failure_has_its_exit_code(file, monkeypatch, capsys, error, exit_code):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr("explstm.pipeline.forecast_file", fail)
+    assert cli.run(forecast()) == exit_code
+    assert "Traceback" not in capsys.readouterr().err
+    assert cli.run(forecast("--debug")) == exit_code
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_ctrl_c_is_told_in_one_word(file, monkeypatch, capsys):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("explstm.pipeline.forecast_file", interrupt)
+    assert cli.run(forecast()) == 130
+    assert capsys.readouterr().err == "explstm: INTERRUPTED: interrupted.\n"
+    assert cli.run(forecast("--json")) == 130
+    assert json.loads(capsys.readouterr().out)["error"]["exit_code"] == 130
+
+
+def test_an_existing_run_is_replaced_only_with_force(file, capsys):
+    assert cli.run(forecast()) == 0
+    assert cli.run(forecast()) == 2
+    assert "--force" in capsys.readouterr().err
+    assert cli.run(forecast("--force")) == 0
+
+
+def test_the_place_is_checked_before_training(file, capsys):
+    Path("out").write_text("mine")
+    assert cli.run(["forecast", "none.csv", "--horizon", "2", "--out", "out"]) == 2
+    assert "none.csv" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("backend", ["torch", "tensorflow"])
+def test_a_missing_framework_is_told_with_the_command_that_installs_it(file, backend):
+    done = run_process(
+        "forecast", "sales.csv", "--horizon", "2", "--backend", backend,
+        code=f"sys.modules[{backend!r}] = None",
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert f"pip install 'explstm[{backend}]'" in done.stderr
+    assert os.listdir() == ["sales.csv"]
+
+
+def test_control_characters_do_not_reach_the_terminal(file, capsys):
+    Path("evil\x1b[31m\n.csv").write_text("ds,y\n2024-01-01,\x1b[2Jx\n")
+    assert cli.run(["forecast", "evil\x1b[31m\n.csv", "--horizon", "1", "--backend", "torch"]) == 3
+    shown = capsys.readouterr().err
+    assert "\x1b" not in shown and shown.count("\n") == 1
+
+    rows = "\n".join(f"\x1b[2J[red]a,{row}" for row in ROWS)
+    Path("sales.csv").write_text(f"unique_id,ds,y\n{rows}\n")
+    assert cli.run(forecast()) == 0
+    shown = capsys.readouterr().out
+    assert "\x1b" not in shown and "\\x1b[2J[red]a" in shown
+
+
+def test_a_reader_that_leaves_early_is_no_failure(file):
+    command = shlex.join([sys.executable, "-m", "explstm", *forecast()])
+    done = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {command} | true"], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert Path("explstm-forecast/forecast.csv").exists()
+
+
+def test_ctrl_c_stops_training_quietly_and_leaves_nothing(file):
+    interrupt = (
+        "import os, signal, threading\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from explstm import pipeline, training\n"
+        "train = training._Run._advance\n"
+        "def advance(self):\n"
+        "    train(self)\n"
+        "    if self.step == 3: os.kill(os.getpid(), signal.SIGINT)\n"
+        "training._Run._advance = advance"
+    )
+    arguments = ["sales.csv", "--horizon", "2", "--backend", "torch", "--set", "max_steps=100000"]
+    done = run_process("forecast", *arguments, code=interrupt)
+    assert done.returncode == 130
+    assert done.stderr == "explstm: INTERRUPTED: interrupted.\n"
+    assert os.listdir() == ["sales.csv"]
+
+    done = run_process("fit", *arguments, code=interrupt)
+    assert done.returncode == 130
+    assert "resume" in done.stderr and "Traceback" not in done.stderr
+    assert sorted(os.listdir()) == ["explstm-model.checkpoint", "sales.csv"]
+    short = [*arguments[:-1], "max_steps=100000"]
+    done = run_process("fit", *short, "--resume", code=interrupt.replace("== 3", "== 5"))
+    assert done.returncode == 130
+    assert "step 5" in done.stderr
+
+
+def test_it_works_without_home_colour_or_wide_terminal(file):
+    env = {"PATH": os.environ["PATH"], "LANG": "C", "NO_COLOR": "1", "COLUMNS": "40"}
+    env["PYTHONPATH"] = os.environ["PYTHONPATH"]
+    done = run_process(*forecast(), env=env)
+    assert done.returncode == 0, done.stderr
+    assert "\x1b" not in done.stdout and done.stderr == ""
+    assert "2025-01-01" in done.stdout
+
+
+def test_it_works_without_network(file):
+    blocked = (
+        "import socket\ndef refuse(*_): raise OSError('no network')\nsocket.socket.connect = refuse"
+    )
+    assert run_process(*forecast(), code=blocked).returncode == 0
+
+
+def test_the_demo_compares_both_frameworks_and_closes_with_a_sentence(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    assert cli.run(["demo", "--seeds", "1", *SMALL]) == 0
+    shown = capsys.readouterr()
+    last = shown.out.splitlines()[-1]
+    assert last.startswith("By mean MASE over the 24 held-out steps, the LSTM in torch")
+    assert last.endswith(".")
+    for name in ("torch", "tensorflow", "SeasonalNaive", "seconds_per_step", "peak_memory_mib"):
+        assert name in shown.out
+    assert (tmp_path / "explstm-demo" / "predictions.png").exists()
+
+
+def test_the_module_runs_as_the_command(file):
+    done = subprocess.run(
+        [sys.executable, "-m", "explstm", "--version"], capture_output=True, text=True
+    )
+    assert done.stdout == "0.1.0\n"
