@@ -25,7 +25,7 @@ class Group:
     test: pd.DataFrame
 
     def held_out(self) -> "Group":
-        """The same group one horizon earlier: the end of the training part takes the test's place."""
+        """The group one horizon earlier: the end of the training part takes the test's place."""
         from_end = self.train.groupby("unique_id").cumcount(ascending=False)
         is_test = from_end < self.horizon
         return Group(
@@ -54,7 +54,9 @@ def _to_group(name: str, members: list) -> Group:
         int(members[0].period),
         int(members[0].h),
         _to_table([s.sn for s in members], [s.x for s in members], [1] * len(members)),
-        _to_table([s.sn for s in members], [s.xx for s in members], [len(s.x) + 1 for s in members]),
+        _to_table(
+            [s.sn for s in members], [s.xx for s in members], [len(s.x) + 1 for s in members]
+        ),
     )
 
 
@@ -63,7 +65,9 @@ def _to_table(ids: list, values: list, first: list) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "unique_id": np.repeat(ids, lengths),
-            "ds": np.concatenate([np.arange(f, f + n) for f, n in zip(first, lengths, strict=True)]),
+            "ds": np.concatenate(
+                [np.arange(f, f + n) for f, n in zip(first, lengths, strict=True)]
+            ),
             "y": np.concatenate(values).astype(float),
         }
     )

@@ -67,7 +67,7 @@ class TrainingConfig(BaseModel):
     early_stop_patience: Annotated[int, Field(ge=-1)] = -1
     window: PositiveInt = 128
     warm_up: PositiveInt = 3
-    reflection: Annotated[float, Field(ge=0, le=0.5)] = 0.3
+    reflection: Annotated[float, Field(ge=0, le=0.5)] = 0.5
     scale_weight: Annotated[float, Field(ge=0, le=1)] = 0.5
     random_seed: Annotated[int, Field(ge=0, lt=2**32)] = 1
 

@@ -1,10 +1,9 @@
 """``ExpLSTM``: fit, predict, save and load, over long tables.
 
 The class holds parameters and fitted state; the work is done by the modules it calls, in the order
-in which they are called: frame, growth, origins, models, training, prediction, bundle.
+in which they are called: frame, holdout, origins, models, training, prediction, bundle.
 """
 
-import hashlib
 from collections.abc import Callable, Sequence
 from inspect import signature
 from pathlib import Path
@@ -18,12 +17,15 @@ from explstm.bundle import load_bundle, save_bundle
 from explstm.calendar import Freq, default_season_length
 from explstm.config import TrainingConfig
 from explstm.errors import DataError, ModelFileError, UsageError
-from explstm.frame import Fill, Finding, Panel, build_panel, drop_last, forecast_frame
-from explstm.growth import N_FEATURES, GrowthPanel, to_growth_space
-from explstm.models.engine import Engine, make_engine
+from explstm.fingerprint import fingerprint_panel
+from explstm.frame import Fill, Finding, Panel, build_panel, forecast_frame
+from explstm.growth import N_FEATURES
+from explstm.holdout import split_holdout
+from explstm.intervals import check_levels, name_columns, to_probabilities
+from explstm.models.engine import make_engine
 from explstm.models.spec import ModelSpec, Weights, init_weights
-from explstm.origins import OriginBatches, holdout_batches
-from explstm.prediction import Preprocessing, forecast_panel, to_probabilities
+from explstm.origins import OriginBatches
+from explstm.prediction import Preprocessing, forecast_panel
 from explstm.scaling import GROWTH_NAMES
 from explstm.training import LogRow, train
 
@@ -52,7 +54,7 @@ class ExpLSTM:
         optimizer: ``"adam"`` or ``"adamw"``.
         weight_decay: Of ``"adamw"``.
         batch_size: Series per batch; each contributes all of its forecast origins.
-        loss: ``"pinball"`` trains all quantiles; ``"mae"``, ``"mse"`` and ``"huber"`` the point only.
+        loss: ``"pinball"`` trains all quantiles; ``"mae"``, ``"mse"``, ``"huber"`` the point only.
         val_size: Steps at the end of every series held out for validation.
         val_check_steps: Batches between two validations.
         early_stop_patience: Validations without improvement before stopping; -1 never stops.
@@ -222,12 +224,18 @@ class ExpLSTM:
                 "BACKEND_CANNOT_TRAIN",
                 f"backend={self.backend!r} only forecasts; set backend='torch' or 'tensorflow'.",
             )
-        columns = {"id_col": id_col, "time_col": time_col, "target_col": target_col}
-        panel = build_panel(df, freq=self.freq, fill=fill, **columns)
+        panel = build_panel(
+            df,
+            freq=self.freq,
+            id_col=id_col,
+            time_col=time_col,
+            target_col=target_col,
+            fill=fill,
+        )
         preprocessing = Preprocessing(self.growth, self._season_length_of(panel), self.window)
         spec, weights = self._initial_network(h)
         engine = make_engine(self.backend, spec, weights)  # type: ignore[arg-type]
-        space, validate = _training_space(panel, preprocessing, training, h)
+        space, validate = split_holdout(panel, preprocessing, training, h)
         result = train(
             engine,
             OriginBatches.from_training(space, h, training),
@@ -236,11 +244,12 @@ class ExpLSTM:
             checkpoint_dir=checkpoint_dir,
             resume=resume,
             on_step=on_step,
-            identity={"data": fingerprint(panel), "growth": self.growth, "horizon": h},
+            identity={"data": fingerprint_panel(panel), "growth": self.growth, "horizon": h},
         )
-        self._engine, self.panel_, self.freq_ = engine, panel, panel.freq
+        self._engine, self.freq_ = engine, panel.freq
+        self.panel_: Panel | None = panel
         self.spec_, self.weights_, self.preprocessing_ = spec, result.weights, preprocessing
-        self.training_log_, self.data_fingerprint_ = result.log, fingerprint(panel)
+        self.training_log_, self.data_fingerprint_ = result.log, fingerprint_panel(panel)
         self.findings_: tuple[Finding, ...] = panel.findings
         self.growth_ = pd.DataFrame(
             {
@@ -306,11 +315,17 @@ class ExpLSTM:
         self._require_fitted()
         h = self.spec_.horizon if h is None else h
         _check_horizon(h)
-        levels = _check_levels([] if level is None else level, self.spec_, self.loss)
+        levels = check_levels([] if level is None else level, self.spec_, self.loss)
         panel = self.panel_
         if df is not None:
-            columns = {"id_col": id_col, "time_col": time_col, "target_col": target_col}
-            panel = build_panel(df, freq=self.freq, fill=fill, **columns)
+            panel = build_panel(
+                df,
+                freq=self.freq,
+                id_col=id_col,
+                time_col=time_col,
+                target_col=target_col,
+                fill=fill,
+            )
             self._check_freq(panel)
         if panel is None:
             raise UsageError(
@@ -318,7 +333,7 @@ class ExpLSTM:
             )
         probabilities = to_probabilities(levels)
         y_NHP = forecast_panel(self._engine, panel, self.preprocessing_, h, probabilities)
-        columns_NH = _name_columns(y_NHP, self.alias, levels)
+        columns_NH = name_columns(y_NHP, self.alias, levels)
         return forecast_frame(panel, h, columns_NH)
 
     def _require_fitted(self) -> None:
@@ -396,75 +411,6 @@ class ExpLSTM:
             self._engine = make_engine(self.backend, self.spec_, self.weights_)  # type: ignore[arg-type]
 
 
-def _training_space(
-    panel: Panel, preprocessing: Preprocessing, training: TrainingConfig, h: int
-) -> tuple[GrowthPanel, Callable[[Engine], float] | None]:
-    """The series to train on in growth space, and the loss on the steps held out from them."""
-    kept = panel if training.val_size == 0 else drop_last(panel, training.val_size)
-    space = to_growth_space(
-        kept, growth=preprocessing.growth, season_length=preprocessing.season_length
-    )
-    if training.val_size == 0:
-        return space, None
-    held_out = holdout_batches(
-        space,
-        panel,
-        h,
-        batch_size=training.batch_size,
-        window=training.window,
-        scale_weight=training.scale_weight,
-    )
-    if not held_out:
-        raise DataError(
-            "DATA_NO_VALIDATION",
-            f"val_size={training.val_size} leaves no series that moved before the held-out steps; "
-            "lower val_size or set it to 0.",
-        )
-    known = np.array([batch.weights_RH.sum() for batch in held_out])
-
-    def validate(engine: Engine) -> float:
-        """Mean loss over all held-out values."""
-        return float(np.average([engine.evaluate(batch) for batch in held_out], weights=known))
-
-    return space, validate
-
-
-def fingerprint(panel: Panel) -> str:
-    """SHA-256 of what a model is trained on: ids, dates and values."""
-    digest = hashlib.sha256()
-    digest.update("\0".join(panel.ids_N).encode("utf-8", "surrogatepass"))
-    for array in (panel.starts_N1, panel.ds_S.astype("int64"), panel.y_S):
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()
-
-
 def _check_horizon(h: int) -> None:
     if isinstance(h, bool) or not isinstance(h, int | np.integer) or h < 1:
         raise UsageError("HORIZON_RANGE", f"h={h!r} is not a horizon; pass a whole number from 1.")
-
-
-def _check_levels(level: Sequence[float], spec: ModelSpec, loss: str) -> list[float]:
-    """The levels, rising and once each."""
-    for percent in level:
-        if isinstance(percent, bool) or not 0 < percent < 100:
-            raise UsageError(
-                "LEVEL_RANGE",
-                f"level={percent!r} is not a coverage in per cent; pass numbers between 0 and 100.",
-            )
-    if level and (loss != "pinball" or len(spec.quantiles) == 1):
-        raise UsageError(
-            "LEVEL_WITHOUT_QUANTILES",
-            f"level={list(level)} needs a model trained on quantiles, found loss={loss!r} with "
-            f"{len(spec.quantiles)} quantiles; train with loss='pinball'.",
-        )
-    return sorted(set(level))
-
-
-def _name_columns(
-    y_NHP: np.ndarray, alias: str, levels: Sequence[float]
-) -> dict[str, np.ndarray]:
-    """Columns in Nixtla's order: the point, lower ends from the widest, upper ends to the widest."""
-    lower = [f"{alias}-lo-{percent:g}" for percent in reversed(levels)]
-    upper = [f"{alias}-hi-{percent:g}" for percent in levels]
-    quantiles = dict(zip((*lower, alias, *upper), np.moveaxis(y_NHP, 2, 0), strict=True))
-    return {name: quantiles[name] for name in (alias, *lower, *upper)}

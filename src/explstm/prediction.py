@@ -1,23 +1,22 @@
 """From a history to quantiles in data units: growth space, engine, and back, in blocks of series.
 
-Contract: :func:`forecast_panel` needs memory for one block of series, not for the panel. Quantiles
-that the network was not trained on are read between its own, on the scale of normal scores, where
-the quantiles of a Gaussian lie on a straight line. Horizons beyond the network's continue from its
-median path, and the uncertainty gathered so far is carried on: deviations from the median add up in
-squares, as those of independent stretches of a random walk do.
+Contract: :func:`forecast_panel` needs memory for one block of series, not for the panel. Horizons
+beyond the network's continue from its median path, and the uncertainty gathered so far is carried
+on: deviations from the median add up in squares, as those of independent stretches of a random walk
+do.
 
 Axes: N series, B series in a block, H horizon, Q quantiles of the network, P probabilities wanted.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
 
 from explstm.frame import Panel, take_series
 from explstm.growth import from_growth_space, to_growth_space
+from explstm.intervals import read_quantiles
 from explstm.models.engine import Engine
 from explstm.origins import last_windows
 
@@ -80,7 +79,8 @@ def _forecast_block(
     probabilities: Sequence[float],
 ) -> FloatArray:
     median = engine.spec.median
-    transform, stretches, gathered_B1P = None, [], 0.0
+    transform, stretches = None, []
+    gathered_B1P = np.zeros((panel.n_series, 1, len(probabilities)))
     for done in range(0, h, engine.spec.horizon):
         space = to_growth_space(
             panel,
@@ -117,35 +117,3 @@ def _append(panel: Panel, y_BH: FloatArray) -> Panel:
     ds_S = np.insert(panel.ds_S, ends, np.repeat(panel.ds_S[panel.starts_N1[1:] - 1], steps))
     starts_N1 = panel.starts_N1 + steps * np.arange(panel.n_series + 1)
     return replace(panel, starts_N1=starts_N1, y_S=y_S, ds_S=ds_S)
-
-
-def read_quantiles(
-    output_BHQ: FloatArray, known: Sequence[float], wanted: Sequence[float]
-) -> FloatArray:
-    """Quantiles at any probabilities, from those a network gives.
-
-    Between two known probabilities the quantile is linear in the normal score of the probability;
-    outside, the line through the two outermost is continued.
-
-    Args:
-        output_BHQ: Known quantiles, rising along Q.
-        known: Their probabilities, rising.
-        wanted: Probabilities wanted.
-
-    Returns:
-        Quantiles (B, H, P), rising along P where ``wanted`` rises.
-    """
-    if len(known) == 1:
-        return np.repeat(output_BHQ, len(wanted), axis=2)
-    score = NormalDist().inv_cdf
-    known_Q = np.array([score(p) for p in known])
-    wanted_P = np.array([score(p) for p in wanted])
-    left_P = np.clip(np.searchsorted(known_Q, wanted_P, side="right") - 1, 0, len(known) - 2)
-    share_P = (wanted_P - known_Q[left_P]) / (known_Q[left_P + 1] - known_Q[left_P])
-    return output_BHQ[:, :, left_P] * (1.0 - share_P) + output_BHQ[:, :, left_P + 1] * share_P
-
-
-def to_probabilities(level: Sequence[float]) -> tuple[float, ...]:
-    """Rising probabilities of the ends of central intervals, the median between them."""
-    tails = sorted((1.0 - percent / 100.0) / 2.0 for percent in set(level))
-    return (*tails, 0.5, *(1.0 - tail for tail in reversed(tails)))
