@@ -88,6 +88,32 @@ def test_a_killed_run_is_cleaned_up_and_its_predecessor_kept(tmp_path):
     assert os.listdir(tmp_path) == ["out"]
 
 
+def test_a_kill_between_the_two_renames_loses_nothing(tmp_path):
+    out = tmp_path / "out"
+    make_run(out)
+    out.rename(tmp_path / ".out.replaced")
+    with pytest.raises(ZeroDivisionError), open_run(out, force=True):
+        raise ZeroDivisionError
+    assert json.loads((out / "run.json").read_text()) == {"text": "first"}
+    assert os.listdir(tmp_path) == ["out"]
+
+
+def test_a_failure_of_the_last_rename_puts_the_old_run_back(tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    make_run(out)
+    rename = os.rename
+
+    def fail_last(source, target):
+        if str(source).endswith(".writing"):
+            raise OSError("disk on fire")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", fail_last)
+    with pytest.raises(OSError, match="disk on fire"):
+        make_run(out, "second", force=True)
+    assert json.loads((out / "run.json").read_text()) == {"text": "first"}
+
+
 def test_two_runs_cannot_write_one_folder(tmp_path):
     out = tmp_path / "out"
     with open_run(out) as run:
