@@ -64,7 +64,7 @@ def test_looking_at_the_table_does_not_change_a_specification():
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"hidden_size": (4,)}, "hidden_size is not part of a model; known: n_features"),
+        ({"hidden_size": (4,)}, "hidden_size is not an option; did you mean hidden_sizes?"),
         ({"n_features": 0}, "n_features=0 cannot be used: input should be greater than"),
         ({"hidden_sizes": ()}, "hidden_sizes=() cannot be used"),
         ({"hidden_sizes": (4, 0)}, "hidden_sizes.1=0 cannot be used"),

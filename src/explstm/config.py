@@ -1,12 +1,12 @@
 """Training configuration: every default of training lives here, and nowhere else.
 
-Configurations are frozen value objects that refuse contradictions. :func:`parse` builds one from
-plain keyword arguments and turns pydantic's findings into one sentence with the nearest known key.
+Configurations are frozen value objects, built from plain keyword arguments. :class:`Configuration`
+turns pydantic's findings into one sentence, which names the nearest known key.
 """
 
 import difflib
 from collections.abc import Iterable, Sequence
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -21,10 +21,29 @@ PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 PositiveInt = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 
-Config = TypeVar("Config", bound=BaseModel)
+
+class Configuration(BaseModel):
+    """A frozen value object that is refused in one sentence where it cannot be used."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def __init__(self, **values: Any) -> None:
+        """Build a configuration.
+
+        Args:
+            **values: Its fields.
+
+        Raises:
+            UsageError: An unknown key, a wrong type, a value out of range, or a contradiction.
+        """
+        refuse_unknown(values, tuple(type(self).model_fields))
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise _to_sentence(error) from None
 
 
-class TrainingConfig(BaseModel):
+class TrainingConfig(Configuration):
     """How a network is trained.
 
     Attributes:
@@ -47,8 +66,6 @@ class TrainingConfig(BaseModel):
             units of each series' own movement (as MASE does), 1 in log units (as sMAPE does).
         random_seed: Seed of the initial weights, of the order of series, and of dropout.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     max_steps: PositiveInt = 500
     batch_size: PositiveInt = 64
@@ -112,22 +129,13 @@ def refuse_unknown(keys: Iterable[str], known: Sequence[str]) -> None:
             raise UsageError("CONFIG_UNKNOWN_KEY", f"{key} is not an option; {hint}")
 
 
-def parse(model: type[Config], **values: Any) -> Config:
-    """Build a configuration, or refuse it in one sentence.
-
-    Args:
-        model: The configuration class.
-        **values: Its fields.
-
-    Raises:
-        UsageError: An unknown key, a wrong type, a value out of range, or a contradiction.
-    """
-    refuse_unknown(values, tuple(model.model_fields))
-    try:
-        return model(**values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        found = repr(first.get("input"))[:80]
-        remedy = first["msg"][0].lower() + first["msg"][1:]
-        raise UsageError("CONFIG_VALUE", f"{key}={found} cannot be used: {remedy}.") from None
+def _to_sentence(error: ValidationError) -> UsageError:
+    """Pydantic's first finding; a refusal of ours that it has wrapped comes out as it was."""
+    first = error.errors()[0]
+    cause = first.get("ctx", {}).get("error")
+    if isinstance(cause, UsageError):
+        return cause
+    key = ".".join(str(part) for part in first["loc"])
+    found = repr(first["input"])[:80]
+    remedy = first["msg"][0].lower() + first["msg"][1:]
+    return UsageError("CONFIG_VALUE", f"{key}={found} cannot be used: {remedy}.")

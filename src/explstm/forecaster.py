@@ -12,10 +12,9 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 
-from explstm import config as configuration
 from explstm.bundle import load_bundle, save_bundle
-from explstm.calendar import Freq, default_season_length
-from explstm.config import TrainingConfig
+from explstm.calendar import Freq, default_season_length, parse_freq
+from explstm.config import TrainingConfig, choose, refuse_unknown
 from explstm.errors import DataError, ModelFileError, UsageError
 from explstm.fingerprint import fingerprint_panel
 from explstm.frame import Fill, Finding, Panel, build_panel, forecast_frame
@@ -27,6 +26,7 @@ from explstm.models.spec import ModelSpec, Weights, init_weights
 from explstm.origins import OriginBatches
 from explstm.prediction import Preprocessing, forecast_panel
 from explstm.scaling import GROWTH_NAMES
+from explstm.seasonality import check_season_lengths
 from explstm.training import LogRow, train
 
 DEFAULTS = TrainingConfig()
@@ -67,6 +67,7 @@ class ExpLSTM:
         spec_: The network as trained.
         weights_: Its weights by canonical name.
         preprocessing_: How series enter the network.
+        training_: How it was trained.
         freq_: Frequency of the data.
         training_log_: One row per training step.
         findings_: What was repaired in the data or noticed about them.
@@ -80,10 +81,20 @@ class ExpLSTM:
         (12, 3)
     """
 
+    spec_: ModelSpec
+    weights_: Weights
+    preprocessing_: Preprocessing
+    training_: TrainingConfig
+    freq_: Freq
+    training_log_: tuple[LogRow, ...]
+    findings_: tuple[Finding, ...]
+    growth_: pd.DataFrame
+    panel_: Panel | None
+
     def __init__(
         self,
         backend: str = "torch",
-        init: str = "random",
+        init: str | Path = "random",
         spec: ModelSpec | None = None,
         growth: str = "auto",
         season_length: int | Sequence[int] | None = None,
@@ -146,7 +157,7 @@ class ExpLSTM:
         Raises:
             UsageError: An unknown name, or a value that cannot be used; nothing is changed then.
         """
-        configuration.refuse_unknown(params, self.parameter_names())
+        refuse_unknown(params, self.parameter_names())
         type(self)(**{**self.get_params(), **params})
         for name, value in params.items():
             setattr(self, name, value)
@@ -158,7 +169,7 @@ class ExpLSTM:
         changed = (
             f"{name}={value!r}"
             for name, value in self.get_params().items()
-            if value != defaults[name].default
+            if repr(value) != repr(defaults[name].default)
         )
         return f"ExpLSTM({', '.join(changed)})"
 
@@ -169,20 +180,26 @@ class ExpLSTM:
             UsageError: A value out of range, or a contradiction.
         """
         fields = TrainingConfig.model_fields.keys() & set(self.parameter_names())
-        return configuration.parse(
-            TrainingConfig, **{name: getattr(self, name) for name in sorted(fields)}
-        )
+        return TrainingConfig(**{name: getattr(self, name) for name in sorted(fields)})
 
     def _check_parameters(self) -> None:
         self.training_config()
-        configuration.choose("backend", self.backend, ("numpy", *TRAINABLE_BACKENDS))
-        configuration.choose("growth", self.growth, ("auto", *GROWTH_NAMES))
-        if self.spec is not None and not isinstance(self.spec, ModelSpec):
-            raise UsageError(
-                "CONFIG_VALUE",
-                f"spec={self.spec!r} is not a network; pass a ModelSpec, such as "
-                "ModelSpec(hidden_sizes=(64, 64)).",
-            )
+        choose("backend", self.backend, ("numpy", *TRAINABLE_BACKENDS))
+        choose("growth", self.growth, ("auto", *GROWTH_NAMES))
+        if self.season_length is not None:
+            check_season_lengths(self.season_length)
+        if self.freq is not None:
+            parse_freq(self.freq)
+        for name, kind, example in (
+            ("init", str | Path, "'random', or the path of a saved model"),
+            ("spec", ModelSpec | None, "a ModelSpec, such as ModelSpec(hidden_sizes=(64, 64))"),
+            ("alias", str, "the name of a column, such as 'ExpLSTM'"),
+        ):
+            if not isinstance(getattr(self, name), kind):
+                raise UsageError(
+                    "CONFIG_VALUE",
+                    f"{name}={getattr(self, name)!r} cannot be used; pass {example}.",
+                )
 
     # --------------------------------------------------------------------------------- training
 
@@ -217,7 +234,7 @@ class ExpLSTM:
             DataError: Data that cannot be used.
             TrainingError: The training diverged.
         """
-        _check_horizon(h)
+        h = _check_horizon(h)
         training = self.training_config()
         if self.backend not in TRAINABLE_BACKENDS:
             raise UsageError(
@@ -232,10 +249,12 @@ class ExpLSTM:
             target_col=target_col,
             fill=fill,
         )
-        preprocessing = Preprocessing(self.growth, self._season_length_of(panel), self.window)
-        spec, weights = self._initial_network(h)
-        engine = make_engine(self.backend, spec, weights)  # type: ignore[arg-type]
+        season_length = self._season_length_of(panel)
+        preprocessing = Preprocessing(self.growth, season_length, training.window)
+        spec, weights = self._initial_network(h, training.random_seed)
         space, validate = split_holdout(panel, preprocessing, training, h)
+        fingerprint = fingerprint_panel(panel)
+        engine = make_engine(self.backend, spec, weights)  # type: ignore[arg-type]
         result = train(
             engine,
             OriginBatches.from_training(space, h, training),
@@ -244,13 +263,19 @@ class ExpLSTM:
             checkpoint_dir=checkpoint_dir,
             resume=resume,
             on_step=on_step,
-            identity={"data": fingerprint_panel(panel), "growth": self.growth, "horizon": h},
+            identity={
+                "data": fingerprint,
+                "growth": self.growth,
+                "season_length": list(season_length),
+                "horizon": h,
+            },
         )
-        self._engine, self.freq_ = engine, panel.freq
-        self.panel_: Panel | None = panel
+        self._engine, self.panel_ = engine, panel
+        self.freq_ = panel.freq if isinstance(panel.freq, str) else int(panel.freq)
         self.spec_, self.weights_, self.preprocessing_ = spec, result.weights, preprocessing
-        self.training_log_, self.data_fingerprint_ = result.log, fingerprint_panel(panel)
-        self.findings_: tuple[Finding, ...] = panel.findings
+        self.training_, self.training_log_ = training, result.log
+        self.data_fingerprint_ = fingerprint
+        self.findings_ = panel.findings
         self.growth_ = pd.DataFrame(
             {
                 "unique_id": space.ids_N,
@@ -263,15 +288,21 @@ class ExpLSTM:
     def _season_length_of(self, panel: Panel) -> tuple[int, ...]:
         if self.season_length is None:
             return default_season_length(panel.freq)
-        return tuple(int(length) for length in np.atleast_1d(np.asarray(self.season_length)))
+        return check_season_lengths(self.season_length)
 
-    def _initial_network(self, h: int) -> tuple[ModelSpec, Weights]:
+    def _initial_network(self, h: int, seed: int) -> tuple[ModelSpec, Weights]:
         """The network and the weights that training starts from."""
         if self.init == "random":
             asked = {} if self.spec is None else self.spec.model_dump()
             spec = ModelSpec(**{**asked, "n_features": N_FEATURES, "horizon": h})
-            return spec, init_weights(spec, self.random_seed)
+            return spec, init_weights(spec, seed)
         bundle = load_bundle(self.init)
+        if self.spec not in (None, bundle.spec):
+            raise UsageError(
+                "SPEC_FIXED",
+                f"spec does not fit the model {self.init}, which has a network of its own; leave "
+                "spec away, or use init='random'.",
+            )
         if bundle.spec.horizon != h:
             raise UsageError(
                 "HORIZON_FIXED",
@@ -313,23 +344,20 @@ class ExpLSTM:
             DataError: Data that cannot be used.
         """
         self._require_fitted()
-        h = self.spec_.horizon if h is None else h
-        _check_horizon(h)
-        levels = check_levels([] if level is None else level, self.spec_, self.loss)
+        h = self.spec_.horizon if h is None else _check_horizon(h)
+        levels = check_levels(level, self.spec_, self.training_.loss)
         panel = self.panel_
         if df is not None:
-            panel = build_panel(
-                df,
-                freq=self.freq,
-                id_col=id_col,
-                time_col=time_col,
-                target_col=target_col,
-                fill=fill,
-            )
-            self._check_freq(panel)
+            names = {"id_col": id_col, "time_col": time_col, "target_col": target_col}
+            panel = self._build_history(df, fill=fill, **names)
         if panel is None:
             raise UsageError(
                 "PREDICT_WITHOUT_DATA", "a loaded model holds no data; call predict(df=...)."
+            )
+        if self.alias in (panel.layout.id_col, panel.layout.time_col):
+            raise UsageError(
+                "ALIAS_TAKEN",
+                f"alias={self.alias!r} is a column of df already; choose another alias.",
             )
         probabilities = to_probabilities(levels)
         y_NHP = forecast_panel(self._engine, panel, self.preprocessing_, h, probabilities)
@@ -342,13 +370,23 @@ class ExpLSTM:
                 "NOT_FITTED", "this model has no weights yet; call fit(df) or ExpLSTM.load(path)."
             )
 
-    def _check_freq(self, panel: Panel) -> None:
-        if panel.freq != self.freq_ and self.season_length is None:
+    def _build_history(self, df: Any, **options: Any) -> Panel:
+        """The panel of a table that is to be forecast, of the frequency trained on."""
+        try:
+            panel = build_panel(df, freq=self.freq, **options)
+        except DataError as error:
+            if error.code != "FREQ_UNKNOWN":
+                raise
+            return build_panel(df, freq=self.freq_, **options)  # a single date has no frequency
+        rule, trained = parse_freq(panel.freq), parse_freq(self.freq_)
+        if (rule.unit, rule.n) != (trained.unit, trained.n) and self.season_length is None:
             raise DataError(
                 "DATA_FREQUENCY",
                 f"the data have freq={panel.freq!r} and the model was trained on "
-                f"freq={self.freq_!r}; fit a model to these data, or pass freq.",
+                f"freq={self.freq_!r}; fit a model to these data, or set season_length to use "
+                "this one all the same.",
             )
+        return panel
 
     # --------------------------------------------------------------------------- saving, loading
 
@@ -360,16 +398,15 @@ class ExpLSTM:
             ModelFileError: The place cannot be written.
         """
         self._require_fitted()
+        seasons = list(self.preprocessing_.season_length)
         parameters = {
-            name: value
-            for name, value in self.get_params().items()
-            if name not in ("backend", "init", "spec")
+            **self.training_.model_dump(include=set(self.parameter_names())),
+            "alias": self.alias,
+            "growth": self.preprocessing_.growth,
+            "season_length": None if self.season_length is None else seasons,
+            "freq": None if self.freq is None else self.freq_,
         }
-        settings = {
-            "parameters": parameters,
-            "freq": self.freq_,
-            "season_length": list(self.preprocessing_.season_length),
-        }
+        settings = {"parameters": parameters, "freq": self.freq_, "season_length": seasons}
         save_bundle(
             path, self.spec_, self.weights_, settings, data_fingerprint=self.data_fingerprint_
         )
@@ -382,20 +419,23 @@ class ExpLSTM:
             ModelFileError: The folder is missing, damaged, or from a newer version.
             UsageError: The engine's framework is not installed.
         """
+        choose("backend", backend, ("numpy", *TRAINABLE_BACKENDS))
         bundle = load_bundle(path)
         settings = bundle.config
         try:
             model = cls(backend=backend, init=str(path), spec=bundle.spec, **settings["parameters"])
             model.freq_ = settings["freq"]
-            seasons = tuple(int(length) for length in settings["season_length"])
+            parse_freq(model.freq_)
+            seasons = check_season_lengths(settings["season_length"])
+            model.data_fingerprint_ = bundle.manifest["data_fingerprint"]
         except (KeyError, TypeError, ValueError) as error:
             raise ModelFileError(
                 "MODEL_CONFIG",
                 f"{path}: config.json does not describe a forecaster ({error}); save it again.",
             ) from None
-        model.preprocessing_ = Preprocessing(model.growth, seasons, model.window)
+        model.training_ = model.training_config()
+        model.preprocessing_ = Preprocessing(model.growth, seasons, model.training_.window)
         model.spec_, model.weights_ = bundle.spec, bundle.weights
-        model.data_fingerprint_ = bundle.manifest["data_fingerprint"]
         model.training_log_, model.findings_, model.panel_ = (), (), None
         model._engine = make_engine(backend, bundle.spec, bundle.weights)  # type: ignore[arg-type]
         return model
@@ -411,6 +451,7 @@ class ExpLSTM:
             self._engine = make_engine(self.backend, self.spec_, self.weights_)  # type: ignore[arg-type]
 
 
-def _check_horizon(h: int) -> None:
+def _check_horizon(h: int) -> int:
     if isinstance(h, bool) or not isinstance(h, int | np.integer) or h < 1:
         raise UsageError("HORIZON_RANGE", f"h={h!r} is not a horizon; pass a whole number from 1.")
+    return int(h)

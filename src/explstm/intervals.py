@@ -8,7 +8,9 @@ Axes: N series, B series in a block, H horizon, Q quantiles of the network, P pr
 """
 
 from collections.abc import Sequence
+from numbers import Real
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,30 +21,40 @@ from explstm.models.spec import ModelSpec
 FloatArray = NDArray[np.float64]
 
 
-def check_levels(level: Sequence[float], spec: ModelSpec, loss: str) -> list[float]:
+def check_levels(level: Sequence[float] | None, spec: ModelSpec, loss: str) -> list[float]:
     """Return the levels, rising and once each.
 
     Args:
-        level: Coverages in per cent.
+        level: Coverages in per cent; None for none.
         spec: The network that is asked for them.
         loss: What it was trained by.
 
     Raises:
         UsageError: A level outside 0 to 100, or a network that knows no quantiles.
     """
-    for percent in level:
-        if isinstance(percent, bool) or not 0 < percent < 100:
+    levels = [] if level is None else np.asarray(level, dtype=object).tolist()
+    if not isinstance(levels, list):
+        raise UsageError(
+            "LEVEL_RANGE", f"level={level!r} is not a list; pass for example level=[80, 95]."
+        )
+    for percent in levels:
+        if not _is_coverage(percent):
             raise UsageError(
                 "LEVEL_RANGE",
                 f"level={percent!r} is not a coverage in per cent; pass numbers between 0 and 100.",
             )
-    if level and (loss != "pinball" or len(spec.quantiles) == 1):
+    if levels and (loss != "pinball" or len(spec.quantiles) == 1):
         raise UsageError(
             "LEVEL_WITHOUT_QUANTILES",
-            f"level={list(level)} needs a model trained on quantiles, found loss={loss!r} with "
+            f"level={levels} needs a model trained on quantiles, found loss={loss!r} with "
             f"{len(spec.quantiles)} quantiles; train with loss='pinball'.",
         )
-    return sorted(set(level))
+    return sorted(set(levels))
+
+
+def _is_coverage(percent: Any) -> bool:
+    is_number = isinstance(percent, Real) and not isinstance(percent, bool)
+    return is_number and percent > 0 and to_probabilities([percent])[-1] < 1
 
 
 def name_columns(y_NHP: FloatArray, alias: str, levels: Sequence[float]) -> dict[str, FloatArray]:
@@ -53,8 +65,8 @@ def name_columns(y_NHP: FloatArray, alias: str, levels: Sequence[float]) -> dict
         alias: Name of the model.
         levels: Rising levels.
     """
-    lower = [f"{alias}-lo-{percent:g}" for percent in reversed(levels)]
-    upper = [f"{alias}-hi-{percent:g}" for percent in levels]
+    lower = [f"{alias}-lo-{percent:.15g}" for percent in reversed(levels)]
+    upper = [f"{alias}-hi-{percent:.15g}" for percent in levels]
     quantiles = dict(zip((*lower, alias, *upper), np.moveaxis(y_NHP, 2, 0), strict=True))
     return {name: quantiles[name] for name in (alias, *lower, *upper)}
 
@@ -82,7 +94,8 @@ def read_quantiles(
     wanted_P = np.array([score(p) for p in wanted])
     left_P = np.clip(np.searchsorted(known_Q, wanted_P, side="right") - 1, 0, len(known) - 2)
     share_P = (wanted_P - known_Q[left_P]) / (known_Q[left_P + 1] - known_Q[left_P])
-    return output_BHQ[:, :, left_P] * (1.0 - share_P) + output_BHQ[:, :, left_P + 1] * share_P
+    low_BHP = output_BHQ[:, :, left_P]
+    return low_BHP + (output_BHQ[:, :, left_P + 1] - low_BHP) * share_P  # exact where both agree
 
 
 def to_probabilities(level: Sequence[float]) -> tuple[float, ...]:

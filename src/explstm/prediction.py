@@ -18,11 +18,13 @@ from explstm.frame import Panel, take_series
 from explstm.growth import from_growth_space, to_growth_space
 from explstm.intervals import read_quantiles
 from explstm.models.engine import Engine
+from explstm.models.spec import MEDIAN
 from explstm.origins import last_windows
 
 FloatArray = NDArray[np.float64]
 
 SERIES_PER_BLOCK = 2048
+SMALLEST = np.finfo(np.float64).tiny  # what a path that falls below float64 continues from
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,7 @@ def _forecast_block(
     probabilities: Sequence[float],
 ) -> FloatArray:
     median = engine.spec.median
+    side_P = np.sign(np.array(probabilities) - MEDIAN)  # of the median; a spread can round to 0
     transform, stretches = None, []
     gathered_B1P = np.zeros((panel.n_series, 1, len(probabilities)))
     for done in range(0, h, engine.spec.horizon):
@@ -96,17 +99,14 @@ def _forecast_block(
         # In units of this stretch's scale; what was gathered before is in units of z.
         scale_B11 = space.scale_S[space.starts_N1[1:] - 1, None, None]
         unit_B11 = np.where(scale_B11 > 0, scale_B11, 1.0)
-        spread_BHP = _add_spreads(spread_BHP, gathered_B1P / unit_B11)
+        spread_BHP = side_P * np.hypot(spread_BHP, gathered_B1P / unit_B11)
         stretches.append(from_growth_space(space, path_BH1 + spread_BHP))
         if done + engine.spec.horizon < h:
             gathered_B1P = spread_BHP[:, -1:] * scale_B11
-            panel = _append(panel, from_growth_space(space, path_BH1)[:, :, 0])
+            path_BH = from_growth_space(space, path_BH1)[:, :, 0]
+            positive_B1 = transform.is_curve_N("log")[:, None]
+            panel = _append(panel, np.where(positive_B1, np.maximum(path_BH, SMALLEST), path_BH))
     return np.concatenate(stretches, axis=1)
-
-
-def _add_spreads(first: FloatArray, second: FloatArray) -> FloatArray:
-    """Deviations of a quantile from the median, of two independent stretches together."""
-    return np.sign(first) * np.hypot(first, second)
 
 
 def _append(panel: Panel, y_BH: FloatArray) -> Panel:

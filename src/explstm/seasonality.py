@@ -101,13 +101,13 @@ def check_season_lengths(season_length: int | Sequence[int]) -> tuple[int, ...]:
     """Return the distinct season lengths above 1, ascending, or refuse them."""
     given = np.atleast_1d(np.asarray(season_length, dtype=object)).tolist()
     for m in given:
-        if isinstance(m, bool) or not isinstance(m, int) or m < 1:
+        if isinstance(m, bool) or not isinstance(m, int | np.integer) or m < 1:
             raise UsageError(
                 "SEASON_LENGTH",
                 f"season_length needs whole numbers of at least 1, found {m!r}; "
                 "use for example 12 for monthly data, or 1 for no season.",
             )
-    return tuple(sorted(set(given) - {1}))
+    return tuple(sorted({int(m) for m in given} - {1}))
 
 
 def _season_index(

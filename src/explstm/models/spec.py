@@ -25,8 +25,9 @@ from typing import Annotated, Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field
 
+from explstm.config import Configuration
 from explstm.errors import UsageError
 
 Activation = Literal[
@@ -79,7 +80,7 @@ class Parameter:
         return math.prod(self.shape)
 
 
-class ModelSpec(BaseModel):
+class ModelSpec(Configuration):
     """Everything about a network except its weights.
 
     Attributes:
@@ -99,7 +100,7 @@ class ModelSpec(BaseModel):
         quantiles: Rising probabilities, the median among them.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", ignored_types=(cached_property,))
+    model_config = ConfigDict(ignored_types=(cached_property,))
 
     n_features: Size = 6  # explstm.growth.N_FEATURES
     cell: Literal["lstm"] = "lstm"
@@ -117,15 +118,14 @@ class ModelSpec(BaseModel):
     ] = (0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975)
 
     def __init__(self, **values: Any) -> None:
-        """Build a specification, or refuse it in one sentence.
+        """Build a specification.
 
         Raises:
             UsageError: An unknown key, a wrong type, or a value out of range.
         """
-        try:
-            super().__init__(**values)
-        except ValidationError as error:
-            raise _refusal(error, values) from None
+        if values.get("cell") == "slstm":
+            raise UsageError("SPEC_CELL", "cell='slstm' is not available yet; use cell='lstm'.")
+        super().__init__(**values)
         _check_quantiles(self.quantiles)
 
     @property
@@ -247,17 +247,3 @@ def _check_quantiles(quantiles: tuple[float, ...]) -> None:
             f"quantiles={quantiles} must rise strictly and contain {MEDIAN}; "
             "sort them and add the median.",
         )
-
-
-def _refusal(error: ValidationError, values: dict[str, Any]) -> UsageError:
-    """One sentence for pydantic's first finding."""
-    first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "extra_forbidden":
-        known = ", ".join(ModelSpec.model_fields)
-        return UsageError("SPEC_UNKNOWN_KEY", f"{key} is not part of a model; known: {known}.")
-    if key == "cell" and values["cell"] == "slstm":
-        return UsageError("SPEC_CELL", "cell='slstm' is not available yet; use cell='lstm'.")
-    remedy = first["msg"][0].lower() + first["msg"][1:]
-    found = repr(first["input"])[:80]
-    return UsageError("SPEC_VALUE", f"{key}={found} cannot be used: {remedy}.")
