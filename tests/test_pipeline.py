@@ -82,6 +82,8 @@ def test_evaluation_forecasts_the_last_steps_without_having_seen_them(file, tmp_
     error = (outcome.forecast["y"] - outcome.forecast["ExpLSTM"]).abs().mean()
     mae = outcome.metrics.set_index("metric")["value"]["MAE"]
     assert mae == pytest.approx(error)
+    written = json.loads((tmp_path / "whole" / "metrics.json").read_text())
+    assert written["ExpLSTM"]["MAE"] == mae
 
     table = pd.read_csv(file)
     cut = table.groupby("unique_id").head(48 - H)
@@ -161,7 +163,9 @@ def test_a_comparison_writes_tables_figures_and_their_facts(file, tmp_path):
     figures = ["error-by-horizon", "predictions", "residuals", "training-curves"]
     expected = [f"{name}.csv" for name in tables + figures]
     expected += [f"{name}.{kind}" for name in figures for kind in ("png", "svg")]
-    assert sorted(os.listdir(out)) == sorted([*expected, "run.json", "verdict.json"])
-    assert json.loads((out / "verdict.json").read_text()) == {"verdict": result.verdict}
+    assert sorted(os.listdir(out)) == sorted([*expected, "run.json", "metrics.json"])
+    written = json.loads((out / "metrics.json").read_text())
+    assert written["verdict"] == result.verdict
+    assert set(written["metrics"]) == set(result.accuracy["model"])
     assert set(pd.read_csv(out / "training.csv")["engine"]) == {"torch", "tensorflow"}
     assert json.loads((out / "run.json").read_text())["seeds"] == [1]

@@ -97,7 +97,7 @@ def forecast_file(
             forecast = panel_frame(last_steps(panel, horizon), dict(forecast.iloc[:, 2:].items()))
             score = {"train": history, "season_length": data.first_season(panel)}
             metrics = evaluate_forecast(forecast, [model.alias], level=level, **score)[1]
-            run.write_table("metrics.csv", metrics)
+            run.write_json("metrics.json", nest_metrics(metrics, "value"))
         run.write_table("forecast.csv", forecast)
         if plots is not None:
             facts = join_tables(history, forecast, horizon)
@@ -189,7 +189,8 @@ def compare_file(
         )
         for name in ("accuracy", "cost", "agreement", "forecasts", "training"):
             run.write_table(f"{name}.csv", getattr(result, name))
-        run.write_json("verdict.json", {"verdict": result.verdict})
+        metrics = nest_metrics(result.accuracy, "mean")
+        run.write_json("metrics.json", {"verdict": result.verdict, "metrics": metrics})
         if plots is not None:
             _draw_comparison(run.path, result, horizon, plots)
         write_record(run, "compare", arguments)
@@ -233,6 +234,15 @@ def join_tables(history: pd.DataFrame, forecast: pd.DataFrame, horizon: int) -> 
     recent = history.groupby("unique_id", sort=False).tail(DRAWN_HORIZONS * horizon)
     both = pd.concat([recent, forecast], ignore_index=True)
     return both.sort_values(["unique_id", "ds"], kind="stable", ignore_index=True)
+
+
+def nest_metrics(table: pd.DataFrame, column: str) -> dict[str, dict[str, float]]:
+    """Metrics of each model, by name."""
+    groups = table.groupby("model", sort=False)
+    return {
+        str(model): dict(zip(rows["metric"], rows[column].tolist(), strict=True))
+        for model, rows in groups
+    }
 
 
 def last_steps(panel: Panel, k: int) -> Panel:
