@@ -9,35 +9,44 @@ PYTHON ?= python3
 PYTEST_ARGS ?= -q -n 2 --dist loadscope
 
 BIN := .venv/bin
-STAMP := .venv/.installed
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
+RUNS := .venv/.runs
+TESTS := .venv/.tests
 
 .PHONY: demo test check bench clean
 
-demo: $(STAMP)
+demo: $(RUNS)
 	$(BIN)/explstm demo --force
 
 test: check
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-check: $(STAMP)
+check: $(TESTS)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(STAMP)
-	set -e; for file in benchmarks/[a-z]*.py; do $(BIN)/python "$$file"; done
+bench: $(TESTS)
+	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/parity.py
+	$(BIN)/python benchmarks/growth.py
+	$(BIN)/python benchmarks/m3.py --backend torch
+	$(BIN)/python benchmarks/m3.py --backend tensorflow
 
 clean:
 	rm -rf .venv explstm-demo dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 
 # torch comes first and pinned, so that nothing else can choose its version.
-$(STAMP): pyproject.toml constraints.txt
+$(RUNS): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' \
 	  || { echo "Python 3.11 to 3.13 is needed: make PYTHON=/path/to/python3.12 ..."; exit 1; }
 	rm -rf .venv
 	$(PYTHON) -m venv .venv
 	$(PIP) install -c constraints.txt torch==2.13.0
+	$(PIP) install -c constraints.txt -e '.[torch,tensorflow,metrics,plots]'
+	touch $@
+
+$(TESTS): $(RUNS)
 	$(PIP) install -c constraints.txt -e '.[all,dev]'
 	touch $@

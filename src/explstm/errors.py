@@ -32,6 +32,10 @@ class ExpLSTMError(Exception):
     def __str__(self) -> str:
         return f"{self.code}: {self.message}"
 
+    def __reduce__(self) -> tuple[type, tuple[str, str]]:
+        """Rebuild from both arguments, so that an error crosses from one process to another."""
+        return type(self), (self.code, self.message)
+
 
 class UsageError(ExpLSTMError, ValueError):
     """An argument, option or configuration value that cannot be used."""

@@ -125,9 +125,8 @@ def _run_apart(trials: Sequence[Trial]) -> Iterator[TrialResult]:
     try:
         for _ in trials:
             outcome = receiver.recv()
-            if isinstance(outcome, tuple):
-                kind, *arguments = outcome
-                raise kind(*arguments)
+            if isinstance(outcome, Exception):
+                raise outcome
             yield outcome
     except EOFError:
         process.join()
@@ -142,7 +141,7 @@ def _run_apart(trials: Sequence[Trial]) -> Iterator[TrialResult]:
 
 
 def _serve(sender: Connection, trials: Sequence[Trial]) -> None:
-    """Send the result of each trial, or the kind and arguments of the first exception."""
+    """Send the result of each trial, or the first exception."""
     # The parent ends this process; both would answer Ctrl-C otherwise.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ.update(dict.fromkeys(THREADS, "1"))
@@ -150,9 +149,9 @@ def _serve(sender: Connection, trials: Sequence[Trial]) -> None:
         for trial in trials:
             sender.send(run_trial(trial))
     except ExpLSTMError as error:
-        sender.send((type(error), error.code, error.message))
+        sender.send(error)
     except Exception:
-        sender.send((RuntimeError, traceback.format_exc()))
+        sender.send(RuntimeError(traceback.format_exc()))
 
 
 def run_trial(trial: Trial) -> TrialResult:
