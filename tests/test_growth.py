@@ -15,6 +15,7 @@ from explstm.growth import (
     SCALE_DECAY,
     SMOOTHINGS,
     from_growth_space,
+    relative_scale,
     to_growth_space,
 )
 from panels import grow, make_panel
@@ -221,3 +222,28 @@ def test_temporary_memory_is_bounded(rng):
     index_bytes = sum(index_NM.nbytes for index_NM in space.seasonality.indices)
     kept = space.z_S.nbytes + space.scale_S.nbytes + space.features_SF.nbytes + index_bytes
     assert peak < 1.5 * kept + 2e7
+
+
+@pytest.mark.parametrize("growth", ["log", "asinh", "linear", "standard", "minmax", "robust",
+                                    "difference"])  # fmt: skip
+def test_a_curve_fitted_before_is_kept_on_a_longer_history(growth, rng):
+    y = grow(rng, 40)
+    before = to_growth_space(make_panel(y[:25]), growth=growth, season_length=1)
+    after = to_growth_space(
+        make_panel(y), growth="auto", season_length=1, transform=before.transform
+    )
+    assert after.transform is before.transform
+    np.testing.assert_array_equal(after.z_S[:25], before.z_S)
+    np.testing.assert_array_equal(after.features_SF[:25], before.features_SF)
+    assert after.reasons_N.tolist() == ["fitted before"]
+
+
+def test_the_relative_scale_is_the_typical_change_in_parts_of_the_level(rng):
+    """Three per cent is usual; the same under every curve, and in any unit."""
+    y = grow(rng, 60, noise=0.02)
+    change = np.average(np.abs(np.diff(np.log(y))), weights=SCALE_DECAY ** np.arange(59.0)[::-1])
+    for growth, unit in (("log", 1.0), ("linear", 1.0), ("linear", 1e6)):
+        space = to_growth_space(make_panel(unit * y), growth=growth, season_length=1)
+        assert relative_scale(space.features_SF[-1]) == pytest.approx(change / 0.03, rel=0.1)
+    scaled = to_growth_space(make_panel(y), growth="standard", season_length=1)
+    np.testing.assert_array_equal(relative_scale(scaled.features_SF), 1.0)

@@ -1,12 +1,16 @@
 """Nothing that is computed at a cutoff may know what comes after it."""
 
+from functools import cache
+
 import numpy as np
+import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from explstm import ExpLSTM, ModelSpec
 from explstm.frame import keep_steps
-from explstm.growth import to_growth_space
+from explstm.growth import from_growth_space, to_growth_space
 from explstm.origins import OriginBatches, last_windows
 from explstm.scaling import GROWTH_NAMES
 from panels import grow, make_panel
@@ -80,3 +84,88 @@ def test_an_origin_before_a_change_shows_the_network_the_same(seed, cutoff):
     unaffected = max(0, cutoff - 4 - 3)  # origins at steps 3.. whose four targets lie before it
     np.testing.assert_array_equal(one.targets_RH[:unaffected], other.targets_RH[:unaffected])
     assert not np.array_equal(one.targets_RH, other.targets_RH)
+
+
+@pytest.mark.parametrize("growth", GROWTH_NAMES)
+@given(lengths, seeds)
+def test_every_way_into_growth_space_leads_back(growth, lengths, seed):
+    """At every cutoff, the value that follows is carried in and comes back to 1e-9."""
+    rng = np.random.default_rng(seed)
+    series = [grow(rng, n + 1, noise=0.2) * np.resize([1.0, 1.4, 0.7], n + 1) for n in lengths]
+    space = to_growth_space(
+        make_panel(*(y[:-1] for y in series)), growth=growth, season_length=(3, 6)
+    )
+    for place, y in enumerate(series):
+        last = space.starts_N1[place + 1] - 1
+        if space.scale_S[last] == 0:
+            continue  # nothing has moved: every output leads back to the last value
+        centre, unit = space.transform.centre_N[place], space.transform.unit_N[place]
+        curve = {"log": np.log, "asinh": np.arcsinh}.get(space.transform.names_N[place], np.array)
+        season = sum(index_NM[place, 0] for index_NM in space.seasonality.indices)
+        z = curve((y[-1] - centre) / unit) - season
+        output_NHQ = np.zeros((len(series), 1, 1))
+        output_NHQ[place] = (z - space.anchor_S[last]) / space.scale_S[last]
+        found = from_growth_space(space, output_NHQ)[place, 0, 0]
+        assert found == pytest.approx(y[-1], rel=1e-9)
+
+
+# ---------------------------------------------------------------- the forecaster, from end to end
+
+FITTED = {"max_steps": 3, "batch_size": 2, "season_length": [3, 6], "window": 16}
+
+
+def make_tables(lengths, seed, held_out):
+    """Tables that agree but for the last ``held_out`` values of every series, and the agreement."""
+    one, other, _ = two_futures([n + held_out for n in lengths], seed, 0)
+    tables = []
+    for panel in (one, other):
+        ids_S = np.repeat(panel.ids_N, panel.lengths_N)
+        tables.append(pd.DataFrame({"unique_id": ids_S, "ds": panel.ds_S, "y": panel.y_S}))
+    past_S = tables[0]["ds"] < tables[0].groupby("unique_id")["ds"].transform("max") - held_out + 1
+    tables[1].loc[past_S, "y"] = tables[0].loc[past_S, "y"]
+    assert not np.isin(tables[0]["y"][~past_S], tables[1]["y"]).any()
+    return *tables, tables[0][past_S]
+
+
+def facts(model):
+    """Everything fitted that does not depend on which step validated best."""
+    log = [(row.step, row.learning_rate, row.train_loss) for row in model.training_log_]
+    return [row for row in log if row[2] is not None], model.preprocessing_, model.growth_.to_dict()
+
+
+@pytest.mark.parametrize("growth", ["auto", "linear", "standard"])
+@settings(max_examples=5)
+@given(st.lists(st.integers(8, 40), min_size=1, max_size=4), seeds, st.integers(1, 5))
+def test_training_knows_nothing_of_the_held_out_values(growth, lengths, seed, held_out):
+    one, other, past = make_tables(lengths, seed, held_out)
+    small = {"spec": ModelSpec(hidden_sizes=(4,)), "growth": growth, **FITTED}
+    whole, changed = (
+        ExpLSTM(val_size=held_out, val_check_steps=100, **small).fit(table, h=held_out)
+        for table in (one, other)
+    )
+    cut = ExpLSTM(**small).fit(past, h=held_out)
+    assert facts(whole) == facts(changed) == facts(cut)
+    assert whole.training_log_[-1].valid_loss != changed.training_log_[-1].valid_loss
+    if min(row.valid_loss for row in whole.training_log_ if row.valid_loss is not None) == (
+        whole.training_log_[-1].valid_loss
+    ):  # the last weights were kept, as they are where nothing is held out
+        for name, array in cut.weights_.items():
+            np.testing.assert_array_equal(array, whole.weights_[name])
+
+
+@settings(max_examples=10)
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=4), seeds, st.integers(1, 8))
+def test_a_forecast_at_a_cutoff_knows_nothing_of_what_follows(lengths, seed, held_out):
+    """Fitted once, asked with histories cut from tables with two futures."""
+    one, other, past = make_tables(lengths, seed, held_out)
+    model = fitted_model()
+    forecasts = [
+        model.predict(table.loc[past.index], h=7, level=[80, 95]) for table in (one, other)
+    ]
+    pd.testing.assert_frame_equal(*forecasts, check_exact=True)
+
+
+@cache
+def fitted_model():
+    table, _, _ = make_tables([30, 40], 1, 1)
+    return ExpLSTM(spec=ModelSpec(hidden_sizes=(4,)), **FITTED).fit(table, h=3)

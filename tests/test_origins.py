@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from explstm.config import TrainingConfig
 from explstm.errors import DataError, UsageError
 from explstm.frame import drop_last
-from explstm.growth import to_growth_space
+from explstm.growth import FEATURES, SIGNED_FEATURES, to_growth_space
 from explstm.origins import MAX_TARGET, OriginBatches, holdout_batches, last_windows
 from panels import grow, make_panel
 
@@ -206,6 +207,105 @@ def test_any_panel_gives_sound_batches(lengths, horizon, warm_up):
     batches = supply(space, horizon, window=12, warm_up=warm_up, batch_size=3)
     for step in range(3):
         check_batch(space, batches.batch(step), horizon, window=12, warm_up=warm_up)
+
+
+def signs_of(plain, reflected):
+    """1 or -1 for each series of two batches that may differ by reflection only."""
+    signs = []
+    for one_TF, other_TF in zip(plain.features_BTF, reflected.features_BTF, strict=True):
+        first, second = one_TF[..., SIGNED_FEATURES], other_TF[..., SIGNED_FEATURES]
+        signs.append(1 if np.array_equal(first, second) else -1)
+        np.testing.assert_array_equal(first * signs[-1], second)
+    return np.array(signs)
+
+
+@pytest.mark.parametrize("growth", ["log", "linear", "difference"])
+def test_a_reflected_series_has_its_growth_and_its_targets_upside_down(growth, rng):
+    space = space_of(*[grow(rng, n) for n in (12, 20, 30, 45) * 8], growth=growth)
+    plain, mirror = supply(space, batch_size=16), supply(space, batch_size=16, reflection=0.5)
+    seen = set()
+    for step in range(4):
+        one, other = plain.batch(step), mirror.batch(step)
+        signs = signs_of(one, other)
+        seen |= set(signs.tolist())
+        rows = np.repeat(signs, one.origins_BT.sum(axis=1))
+        np.testing.assert_array_equal(one.targets_RH * rows[:, None], other.targets_RH)
+        np.testing.assert_array_equal(one.features_BTF[..., -2:], other.features_BTF[..., -2:])
+        for name in ("lengths_B", "origins_BT", "weights_RH"):
+            np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+    assert seen == {1, -1}
+    assert FEATURES[-2:] == ("log_scale", "log_age")
+
+
+@pytest.mark.parametrize("share", [0.0, 0.2, 0.5])
+def test_the_share_of_reflected_series_is_the_one_asked_for(share, rng):
+    space = space_of(*[grow(rng, 10) for _ in range(200)])
+    plain = supply(space, batch_size=200)
+    mirror = supply(space, batch_size=200, reflection=share)
+    signs = np.concatenate([signs_of(plain.batch(k), mirror.batch(k)) for k in range(10)])
+    assert abs((signs < 0).mean() - share) < 3 * np.sqrt(0.25 / 2000)
+
+
+@pytest.mark.parametrize("growth", ["standard", "minmax", "robust"])
+def test_scaled_levels_are_never_reflected(growth, rng):
+    space = space_of(*[grow(rng, 20) for _ in range(20)], growth=growth)
+    assert same(supply(space).batch(0), supply(space, reflection=0.5).batch(0))
+
+
+@pytest.mark.parametrize("power", [0.5, 1.0])
+@pytest.mark.parametrize("growth", ["log", "linear", "standard"])
+def test_scale_weights_are_a_power_of_the_scale_in_parts_of_the_level(growth, power, rng):
+    space = space_of(*[grow(rng, n, noise=noise) for n in (15, 30) for noise in (0.01, 0.2)],
+                     growth=growth)  # fmt: skip
+    plain = supply(space).batch(0)
+    weighted = supply(space, scale_weight=power, reflection=0.5).batch(0)
+    row = 0
+    for series, origins_T in enumerate(plain.origins_BT):
+        place, start = locate(space, plain.features_BTF[series, : plain.lengths_B[series]])
+        for t in start + np.flatnonzero(origins_T):
+            size = 1.0
+            if growth == "linear":
+                past = np.abs(space.z_S[space.starts_N1[place] : t + 1])
+                size = np.average(past, weights=0.97 ** np.arange(len(past))[::-1])
+            relative = 1.0 if growth == "standard" else space.scale_S[t] / size / 0.03
+            expected = plain.weights_RH[row] * relative**power
+            np.testing.assert_allclose(weighted.weights_RH[row], expected, rtol=1e-5)
+            row += 1
+    assert row == len(plain.weights_RH) and weighted.weights_RH.dtype == np.float32
+
+
+def test_reflections_and_weights_are_functions_of_seed_and_step_alone(rng):
+    space = space_of(*[grow(rng, n) for n in (10, 30, 45, 12, 60)])
+    options = {"batch_size": 3, "reflection": 0.5, "scale_weight": 0.5}
+    first = supply(space, **options)
+    in_order = [first.batch(step) for step in range(6)]
+    for step in (5, 0, 3):
+        assert same(supply(space, **options).batch(step), in_order[step])
+    assert same(first.batch(0), in_order[0])  # what was made before is not changed
+    kept = space.features_SF.copy()
+    first.batch(1)
+    np.testing.assert_array_equal(space.features_SF, kept)
+
+
+def test_a_training_configuration_asks_for_its_batches(rng):
+    space = space_of(*[grow(rng, n) for n in (10, 30, 45, 12, 60)])
+    config = TrainingConfig(
+        batch_size=3, window=17, warm_up=2, random_seed=9, reflection=0.3, scale_weight=0.7
+    )
+    asked = OriginBatches.from_training(space, 5, config)
+    stated = supply(
+        space, 5, batch_size=3, window=17, warm_up=2, seed=9, reflection=0.3, scale_weight=0.7
+    )
+    assert all(same(asked.batch(step), stated.batch(step)) for step in range(4))
+
+
+def test_held_out_origins_weigh_as_training_origins_do(rng):
+    panel = make_panel(grow(rng, 30, noise=0.3), grow(rng, 30, noise=0.01))
+    train = to_growth_space(drop_last(panel, 2), season_length=1)
+    (batch,) = holdout_batches(train, panel, 3, batch_size=2, window=40, scale_weight=0.5)
+    last_N = train.starts_N1[1:] - 1
+    expected = np.sqrt(train.scale_S[last_N] / 0.03)[:, None] * [1, 1, 0]
+    np.testing.assert_allclose(batch.weights_RH, expected, rtol=1e-5)
 
 
 def test_a_batch_is_made_in_milliseconds(rng):
