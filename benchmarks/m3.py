@@ -10,15 +10,13 @@ over all forecasts, series by horizon. Prints a table and writes it as JSON.
 
 import argparse
 import json
-import os
 import platform
 import time
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 from competitions import Group, load_groups
+from processes import WORKERS, run_jobs
 
 # Chosen on the held-out ends of the training series (--held-out), never on the test part.
 SETTINGS: dict[str, dict] = {
@@ -27,7 +25,6 @@ SETTINGS: dict[str, dict] = {
     "monthly": {"max_steps": 600, "reflection": 0.3, "scale_weight": 0.5},
     "other": {"max_steps": 300, "reflection": 0.3, "scale_weight": 1.0},
 }
-THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
 
 
 def main() -> None:
@@ -37,7 +34,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--held-out", action="store_true", help="score held-out ends instead")
     parser.add_argument("--groups", nargs="*", default=sorted(SETTINGS))
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--workers", type=int, default=WORKERS)
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=JSON", help="try a setting")
     parser.add_argument("--out", type=Path, default=None, help="JSON file to write")
     options = parser.parse_args()
@@ -50,9 +47,7 @@ def main() -> None:
         for name in sorted(options.groups, key=lambda name: -SETTINGS[name]["max_steps"])
         for seed in range(1, options.seeds + 1)
     ]
-    os.environ.update(dict.fromkeys(THREADS, "1"))  # one process per core is faster than threads
-    with ProcessPoolExecutor(options.workers, get_context("spawn")) as pool:
-        forecasts = list(pool.map(forecast_group, *zip(*jobs, strict=True)))
+    forecasts = run_jobs(forecast_group, jobs, options.workers)
     rows = [
         score(
             groups[name], [f for f, job in zip(forecasts, jobs, strict=True) if job[1].name == name]
