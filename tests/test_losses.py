@@ -19,12 +19,12 @@ def loss_of_one(name, error, level):
     return error**2 / 2 if abs(error) <= 0.7 else 0.7 * (abs(error) - 0.35)
 
 
-def slow_loss(name, quantiles_RHQ, targets_RH, weights_RH):
+def slow_loss(name, quantiles_QRH, targets_RH, weights_RH):
     total = weight = 0.0
     for r, k in np.ndindex(targets_RH.shape):
         columns = range(3) if name == "pinball" else [1]
         losses = [
-            loss_of_one(name, targets_RH[r, k] - quantiles_RHQ[r, k, j], LEVELS[j]) for j in columns
+            loss_of_one(name, targets_RH[r, k] - quantiles_QRH[j, r, k], LEVELS[j]) for j in columns
         ]
         total += weights_RH[r, k] * sum(losses) / len(losses)
         weight += weights_RH[r, k]
@@ -45,16 +45,16 @@ def namespaces():
 @pytest.mark.parametrize("name", ["pinball", "mae", "mse", "huber"])
 @pytest.mark.parametrize("namespace", ["numpy", "torch", "keras"])
 def test_losses_equal_a_slow_loop(rng, namespace, name):
-    quantiles_RHQ = rng.standard_normal((5, 4, 3)).astype(np.float32)
+    quantiles_QRH = rng.standard_normal((3, 5, 4)).astype(np.float32)
     targets_RH = rng.standard_normal((5, 4)).astype(np.float32)
     weights_RH = rng.integers(0, 3, (5, 4)).astype(np.float32)
     xp, convert = namespaces()[namespace]
     arrays = [
         convert(array)
-        for array in (quantiles_RHQ, targets_RH, weights_RH, np.array(LEVELS, np.float32))
+        for array in (quantiles_QRH, targets_RH, weights_RH, np.array(LEVELS, np.float32))
     ]
     loss = weighted_loss(LossConfig(name, 0.7), *arrays, 1, xp)
-    assert float(loss) == pytest.approx(slow_loss(name, quantiles_RHQ, targets_RH, weights_RH))
+    assert float(loss) == pytest.approx(slow_loss(name, quantiles_QRH, targets_RH, weights_RH))
 
 
 def test_pinball_by_hand():

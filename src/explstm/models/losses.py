@@ -3,7 +3,8 @@
 Every loss is the weighted mean of a loss per forecast, ``sum(w * l) / sum(w)``. ``pinball`` scores
 all quantiles (the mean over them); the others score the median output and leave the rest untrained.
 
-Axis letters: R origins, H horizon, Q quantiles.
+Axis letters: Q quantiles, R origins, H horizon. Quantiles come first, so that every pass over them
+is one over long contiguous rows.
 """
 
 from dataclasses import dataclass
@@ -32,7 +33,7 @@ class LossConfig:
 
 def weighted_loss(
     config: LossConfig,
-    quantiles_RHQ: Any,
+    quantiles_QRH: Any,
     targets_RH: Any,
     weights_RH: Any,
     levels_Q: Any,
@@ -43,7 +44,7 @@ def weighted_loss(
 
     Args:
         config: Which loss.
-        quantiles_RHQ: The forecasts.
+        quantiles_QRH: The forecasts.
         targets_RH: What happened; any finite number where unknown.
         weights_RH: 0 where the target is unknown; some weight must be positive.
         levels_Q: Probabilities of the quantiles.
@@ -52,9 +53,9 @@ def weighted_loss(
     """
     total = xp.sum(weights_RH)
     if config.name == "pinball":
-        loss_RHQ = pinball(targets_RH[..., None] - quantiles_RHQ, levels_Q, xp)
-        return xp.sum(weights_RH[..., None] * loss_RHQ) / (total * len(levels_Q))
-    error_RH = targets_RH - quantiles_RHQ[..., median]
+        loss_QRH = pinball(targets_RH - quantiles_QRH, levels_Q[:, None, None], xp)
+        return xp.sum(weights_RH * loss_QRH) / (total * len(levels_Q))
+    error_RH = targets_RH - quantiles_QRH[median]
     if config.name == "huber":
         loss_RH = huber(error_RH, config.huber_delta, xp)
     else:

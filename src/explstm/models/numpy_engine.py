@@ -138,10 +138,11 @@ class NumpyEngine:
         assert self._loss is not None
         targets_RH, weights_RH = known_targets(self.spec, batch)
         quantiles_RHQ = self.predict_origins(batch.features_BTF, batch.origins_BT)
+        quantiles_QRH = np.moveaxis(quantiles_RHQ, -1, 0)
         levels_Q = np.array(self.spec.quantiles, self._dtype)
         median = self.spec.median
         return float(
-            weighted_loss(self._loss, quantiles_RHQ, targets_RH, weights_RH, levels_Q, median, np)
+            weighted_loss(self._loss, quantiles_QRH, targets_RH, weights_RH, levels_Q, median, np)
         )
 
     def train_batch(self, batch: TrainingBatch, learning_rate: float) -> NoReturn:

@@ -93,7 +93,7 @@ class Network(keras.Model):
         self.built = True
 
     def call(self, features_BTF: Any, rows_R: Any, training: bool = False) -> Any:
-        """Quantiles (R, H, Q) from picked steps, which are positions in the flattened (B, T)."""
+        """Quantiles (Q, R, H) from picked steps, which are positions in the flattened (B, T)."""
         drops = iter(self.drops)
         hidden_BTC = features_BTF
         for i, lstm in enumerate(self.lstms):
@@ -108,7 +108,7 @@ class Network(keras.Model):
             x_RC = next(drops)(self.dense_activation(x_RC), training=training)
         raw_RHQ = tf.reshape(self.head(x_RC), (-1, self.spec.horizon, len(self.spec.quantiles)))
         raw_Q = tf.unstack(tf.transpose(raw_RHQ, (2, 0, 1)))
-        return tf.stack(order_quantiles(raw_Q, self.spec.median, tf.nn.softplus), -1)
+        return tf.stack(order_quantiles(raw_Q, self.spec.median, tf.nn.softplus))
 
     def native(self) -> Iterator[tuple[str, Any]]:
         """Every variable under its canonical name; Keras' layout is the canonical one."""
@@ -252,7 +252,8 @@ class TensorFlowEngine:
             variable.assign(np.asarray(state[name], np.float32))
 
     def _predict(self, features_BTF: Array, origins_BT: Array) -> Array:
-        return _copy(self._predict_graph(*_inputs(features_BTF, origins_BT)))
+        quantiles_QRH = self._predict_graph(*_inputs(features_BTF, origins_BT))
+        return np.moveaxis(quantiles_QRH.numpy(), 0, -1).copy()
 
     def _make_graphs(
         self, loss: LossConfig, optimizer: Any, trainable: list[Any]

@@ -134,7 +134,7 @@ class Network(nn.Module):
             noise: Source of dropout; None outside training.
 
         Returns:
-            Quantiles (R, H, Q), and the moving statistics with what they are to become.
+            Quantiles (Q, R, H), and the moving statistics with what they are to become.
         """
         hidden_TBC = features_TBF
         for i, lstm in enumerate(self.lstms):
@@ -153,7 +153,7 @@ class Network(nn.Module):
         raw_QRH = self.head(x_RC).unflatten(1, (self.spec.horizon, -1)).movedim(-1, 0)
         raw_Q = raw_QRH.contiguous().unbind(0)  # softplus is several times faster on whole arrays
         ordered = order_quantiles(raw_Q, self.spec.median, functional.softplus)
-        return torch.stack(ordered, -1), moved
+        return torch.stack(ordered), moved
 
     def _drop(self, x: Tensor, noise: torch.Generator | None) -> Tensor:
         if noise is None or self.spec.dropout == 0:
@@ -315,8 +315,8 @@ class TorchEngine:
 
     def _predict(self, features_BTF: Array, origins_BT: Array) -> Array:
         with torch.inference_mode():
-            quantiles_RHQ, _ = self._forecast(features_BTF, origins_BT, None)
-        result: Array = quantiles_RHQ.cpu().numpy()
+            quantiles_QRH, _ = self._forecast(features_BTF, origins_BT, None)
+        result: Array = quantiles_QRH.movedim(0, -1).contiguous().cpu().numpy()
         return result
 
     def _forecast(
@@ -335,10 +335,10 @@ class TorchEngine:
         self, batch: TrainingBatch, noise: torch.Generator | None
     ) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
         targets_RH, weights_RH = known_targets(self.spec, batch)
-        quantiles_RHQ, moved = self._forecast(batch.features_BTF, batch.origins_BT, noise)
+        quantiles_QRH, moved = self._forecast(batch.features_BTF, batch.origins_BT, noise)
         loss: Tensor = weighted_loss(
             self._require_training().loss,
-            quantiles_RHQ,
+            quantiles_QRH,
             self._tensor(targets_RH),
             self._tensor(weights_RH),
             self._levels_Q,
