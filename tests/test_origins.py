@@ -242,7 +242,9 @@ def test_the_share_of_reflected_series_is_the_one_asked_for(share, rng):
     space = space_of(*[grow(rng, 10) for _ in range(200)])
     plain = supply(space, batch_size=200)
     mirror = supply(space, batch_size=200, reflection=share)
-    signs = np.concatenate([signs_of(plain.batch(k), mirror.batch(k)) for k in range(10)])
+    steps = [signs_of(plain.batch(k), mirror.batch(k)) for k in range(10)]
+    assert share == 0 or len({tuple(signs) for signs in steps}) == 10  # drawn anew at every step
+    signs = np.concatenate(steps)
     assert abs((signs < 0).mean() - share) < 3 * np.sqrt(0.25 / 2000)
 
 
