@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 import torch
 
+from explstm import checkpoint
 from explstm.config import TrainingConfig
 from explstm.errors import BusyError, ModelFileError, TrainingError, TrainingStopped, UsageError
 from explstm.growth import N_FEATURES, to_growth_space
@@ -412,6 +413,26 @@ def test_a_signal_stops_with_a_checkpoint_and_the_handlers_come_back(tmp_path, n
     engine = ScriptedEngine()
     assert start(tmp_path / "c", resume=True, engine=engine).log[-1].step == 12
     assert len(engine.rates) == 7
+
+
+class InterruptedAtResume(ScriptedEngine):
+    """Is sent a signal before its first step."""
+
+    def load_optimizer(self, state):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_a_stop_never_replaces_a_sound_checkpoint(tmp_path, monkeypatch):
+    # A kill between the two renames would lose it, and with it the run where it is the only one.
+    saved, save = [], checkpoint.save_checkpoint
+    monkeypatch.setattr(
+        checkpoint, "save_checkpoint", lambda *args: saved.append(args[1].step) or save(*args)
+    )
+    with pytest.raises(TrainingStopped, match="after step 4 of 12"):
+        start(tmp_path / "c", engine=SignallingEngine({4: [signal.SIGTERM]}))
+    with pytest.raises(TrainingStopped, match="after step 4 of 12"):
+        start(tmp_path / "c", engine=InterruptedAtResume(), resume=True)
+    assert saved == [2, 4]
 
 
 def test_a_second_interrupt_acts_at_once(tmp_path):

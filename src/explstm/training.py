@@ -141,7 +141,7 @@ class _Run:
         self.validate, self.on_step = validate, on_step
         self.folder: Path | None = None
         self.identity: dict[str, Any] = {}
-        self.step = 0
+        self.step, self.saved_step = 0, -1
         self.log: list[LogRow] = []
         self.stopped: Stopped | None = None
         self.best_step, self.best_loss, self.waited = 0, math.inf, 0
@@ -239,7 +239,8 @@ class _Run:
         )
 
     def _stop(self, interruption: Interruption) -> None:
-        self._save()
+        if self.saved_step != self.step:  # a kill while it is written again could lose it
+            self._save()
         raise interruption.to_stop(
             f"after step {self.step} of {self.config.max_steps}",
             f"a checkpoint is in {self.folder}, run it again with resume to continue",
@@ -291,10 +292,11 @@ class _Run:
                 checkpoints.describe_environment(self.engine),
             ),
         )
+        self.saved_step = self.step
 
     def _restore(self, found: Checkpoint) -> None:
         state = _decode(found.state)
-        self.step = found.step
+        self.step = self.saved_step = found.step
         self.stopped, self.best_step = state["stopped"], state["best_step"]
         self.best_loss, self.waited = state["best_loss"], state["waited"]
         self.plateau, self.guard = Plateau(**state["plateau"]), Guard(**state["guard"])
