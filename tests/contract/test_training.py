@@ -24,9 +24,9 @@ from contract.conftest import (
     reference,
 )
 from explstm.errors import ModelFileError, UsageError
-from explstm.models.engine import OptimizerConfig
+from explstm.models.engine import OptimizerConfig, make_engine
 from explstm.models.losses import LossConfig
-from explstm.models.spec import BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, ModelSpec
+from explstm.models.spec import ACTIVATIONS, BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, ModelSpec
 from explstm.origins import Batch
 
 TOLERANCE = 1e-5
@@ -186,6 +186,33 @@ def test_steps_follow_the_published_formula(engine_of, backend):
             decay = 0.02 * 0.5 * weights[name] if weights[name].ndim == 2 else 0
             weights[name] = weights[name] - decay - rate * m[name] / (np.sqrt(v[name]) + 1e-3)
         assert largest_difference(engine.dump_weights(), weights) < 1e-6
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_every_activation_has_one_gradient_and_takes_the_same_ten_steps(activation):
+    spec = ModelSpec(
+        n_features=2,
+        hidden_sizes=(3,),
+        activation=activation,
+        recurrent_activation=activation,
+        dense_sizes=(3,),
+        dense_activation=activation,
+        horizon=2,
+        quantiles=(0.1, 0.5),
+    )
+    gradients, ends = [], []
+    for backend in TRAINING_BACKENDS:
+        engine = make_engine(backend, spec, draw_weights(spec))
+        engine.compile(ADAM, MSE)
+        for step in range(10):
+            engine.train_batch(draw_batch(spec, n_steps=5, seed=step), 0.01)
+            if step == 0:  # m is a tenth of the first gradient; a graph of its own would cost more
+                state = engine.dump_optimizer()
+        gradients.append({n: 10 * array for n, array in state.items() if n.startswith("m/")})
+        ends.append(engine.dump_weights())
+    assert np.abs(gradients[0]["m/lstm_0/kernel"]).max() > 1e-3  # there is something to compare
+    assert largest_difference(*gradients) < TOLERANCE
+    assert largest_difference(*ends) < TOLERANCE
 
 
 @pytest.mark.parametrize("clip_norm", [1e-3, 1e3])
