@@ -505,15 +505,13 @@ def test_checkpoints_hold_no_pickle(tmp_path):
 def test_growing_series_are_learned_and_resumed_bit_by_bit(tmp_path, rng, backend):
     panel = make_panel(*(grow(rng, steps) for steps in (12, 40, 25, 60, 33)))
     spec = ModelSpec(n_features=N_FEATURES, hidden_sizes=(8,), horizon=4, quantiles=(0.1, 0.5, 0.9))
-    batches = OriginBatches(
-        to_growth_space(panel, season_length=1),
-        spec.horizon,
-        batch_size=3,
-        window=32,
-        warm_up=3,
-        seed=1,
+    config = TrainingConfig(
+        max_steps=24, val_check_steps=8, learning_rate=0.02, batch_size=3, window=32
     )
-    config = TrainingConfig(max_steps=24, val_check_steps=8, learning_rate=0.02)
+    assert config.reflection > 0 and config.scale_weight > 0
+    batches = OriginBatches.from_training(
+        to_growth_space(panel, season_length=1), spec.horizon, config
+    )
 
     def start_run(folder, **arguments):
         engine = make_engine(backend, spec, init_weights(spec, 1))
