@@ -183,6 +183,11 @@ def test_a_validation_loss_that_is_not_finite_ends_the_run():
         run(valid={0: 1.0, 2: math.nan})
 
 
+def test_a_run_that_cannot_start_names_no_batch():
+    with pytest.raises(TrainingError, match=r"diverged at step 0: the weights or"):
+        run(valid={0: math.inf})
+
+
 def test_weights_that_are_not_finite_end_the_run():
     engine = ScriptedEngine()
     engine.load_weights({"w": np.array([math.inf], dtype=np.float32)})

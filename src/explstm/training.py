@@ -231,9 +231,10 @@ class _Run:
 
     def _fail(self, finding: str) -> None:
         self.engine.load_weights(self.best)
+        batch = f" (batch {self.step - 1})" if self.step else ""
         raise TrainingError(
             "TRAINING_DIVERGED",
-            f"training diverged at step {self.step} (batch {self.step - 1}): {finding}; the "
+            f"training diverged at step {self.step}{batch}: {finding}; the "
             f"weights of step {self.best_step} are kept, and learning_rate="
             f"{self.config.learning_rate:g} should be lower.",
         )
