@@ -179,3 +179,9 @@ def test_a_weekend_is_no_business_day():
 )  # fmt: skip
 def test_default_season_length(freq, seasons):
     assert default_season_length(freq) == seasons
+
+
+def test_a_step_too_far_is_refused_and_never_wraps():
+    day_N = np.array(["2024-01-01"], dtype="M8[s]")
+    with pytest.raises(DataError, match="DATE_OUT_OF_RANGE"):
+        future_dates(day_N, "999999h", 4)

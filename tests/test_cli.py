@@ -225,6 +225,18 @@ def test_ctrl_c_stops_training_quietly_and_leaves_nothing(file):
     assert "step 5" in done.stderr
 
 
+def test_being_ended_leaves_nothing(file):
+    end = (
+        "import os, signal\n"
+        "from explstm import pipeline\n"
+        "pipeline.panel_frame = lambda _: os.kill(os.getpid(), signal.SIGTERM)"
+    )
+    done = run_process(*forecast("--json"), code=end)
+    assert done.returncode == 143
+    assert json.loads(done.stdout)["error"]["code"] == "TERMINATED"
+    assert os.listdir() == ["sales.csv"]
+
+
 def test_it_works_without_home_colour_or_wide_terminal(file):
     env = {"PATH": os.environ["PATH"], "LANG": "C", "NO_COLOR": "1", "COLUMNS": "40"}
     env["PYTHONPATH"] = os.environ["PYTHONPATH"]

@@ -133,7 +133,7 @@ def test_gaps_are_refused_by_name_unless_a_rule_fills_them():
         DataError, match=r"series 'a' has no 'y' for ds=2020-03-01 to 2020-04-01 .* 2 steps"
     ):
         build_panel(df)
-    with pytest.raises(DataError, match=r"for ds=2020-02-01 \(freq='MS'; 1 steps"):
+    with pytest.raises(DataError, match=r"for ds=2020-02-01 \(freq='MS'; 1 step is"):
         build_panel(table(a=[1, NAN, 3]))
 
 
@@ -450,6 +450,22 @@ def test_columns_of_another_type_are_refused(column, values):
 def test_an_id_in_two_types_is_refused():
     with pytest.raises(DataError, match="row 1: the id '1' stands elsewhere in another type"):
         build_panel(pd.DataFrame({"unique_id": [1, "1"], "ds": [1, 1], "y": 1.0}))
+
+
+@pytest.mark.parametrize("bad", [[1, 2], {"a": 1}, b"a"])
+def test_ids_that_are_neither_text_nor_numbers_are_refused(bad):
+    with pytest.raises(DataError, match=r"column 'unique_id', row 0: .* ids must be text or"):
+        build_panel(pd.DataFrame({"unique_id": [bad, bad], "ds": [1, 2], "y": 1.0}))
+
+
+def test_one_column_cannot_play_two_roles():
+    with pytest.raises(UsageError, match="target_col='ds' must be three columns"):
+        build_panel(table(a=[1, 2]), target_col="ds")
+
+
+def test_a_default_id_column_that_is_misspelt_is_no_single_series():
+    with pytest.raises(DataError, match=r"no column 'unique_id', .* did you mean 'Unique ID'\?"):
+        build_panel(table(a=[1, 2]).rename(columns={"unique_id": "Unique ID"}))
 
 
 def test_empty_tables_and_foreign_types_are_refused():

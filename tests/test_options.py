@@ -16,6 +16,10 @@ def test_settings_are_json_or_text_and_go_to_the_model_or_its_network():
     assert parse_settings([]) == {}
 
 
+def test_one_size_needs_no_brackets():
+    assert parse_settings(["hidden_sizes=4"])["spec"].hidden_sizes == (4,)
+
+
 @pytest.mark.parametrize(
     ("texts", "words"),
     [
@@ -30,6 +34,8 @@ def test_settings_are_json_or_text_and_go_to_the_model_or_its_network():
         (["learning_rate=NaN"], ["learning_rate"]),
         (["dropout=1.5"], ["dropout=1.5"]),
         (["weight_decay=0.1"], ["weight_decay", "optimizer"]),
+        (["hidden_sizes=[4,"], ["hidden_sizes.0='[4,'", "integer"]),
+        (["dense_sizes=" + "[" * 100_000], ["dense_sizes"]),
     ],
 )
 def test_a_setting_that_cannot_be_used_is_named_with_its_remedy(texts, words):
@@ -48,6 +54,22 @@ def test_a_file_is_read_with_the_columns_and_signs_given(tmp_path):
     assert list(panel.y_S) == [1.5, 2.5, 3.5]
     assert options.first_season(panel) == 12
     assert DataOptions(season_length=[4, 2]).first_season(panel) == 4
+
+
+def test_texts_that_stand_for_missing_values_are_named(tmp_path):
+    file = tmp_path / "count.csv"
+    file.write_text("ds,y\n0,1\n1,NA\n2,\n3,4\n")
+    assert DataOptions(missing=["NA"], fill="forward").read(file).y_S.tolist() == [1, 1, 1, 4]
+
+
+@pytest.mark.parametrize(
+    "options", [{"season_length": [0]}, {"freq": "9" * 5000}, {"freq": "9" * 30 + "D"}]
+)
+def test_numbers_out_of_range_are_refused(options, tmp_path):
+    file = tmp_path / "count.csv"
+    file.write_text("ds,y\n0,1\n1,2\n")
+    with pytest.raises(UsageError):
+        DataOptions(**options).read(file)
 
 
 def test_an_integer_frequency_is_a_number(tmp_path):

@@ -87,6 +87,7 @@ def test_integers_stay_integers():
         [f"{year}{month:02d}" for year in (2023, 2024) for month in range(1, 13)],
         ("1704067200", "1704153600"),
         ("1704067200000", "1704153600000"),
+        ("1704067200000000", "1704153600000000"),
     ],
 )
 def test_integers_that_are_evidently_dates_are_refused(texts):
@@ -151,9 +152,10 @@ def test_decimal_comma():
         numbers("1.5", decimal=",")
 
 
-def test_a_format_that_is_none_is_refused():
-    with pytest.raises(UsageError, match="date_format='%Q'"):
-        dates("2024", date_format="%Q")
+@pytest.mark.parametrize("date_format", ["%Q", "", "mixed", "ISO8601"])
+def test_a_format_that_is_none_is_refused(date_format):
+    with pytest.raises(UsageError, match=f"date_format='{date_format}' cannot be used"):
+        dates("01/02/2024", date_format=date_format)
 
 
 def test_quoted_values_are_short_and_escaped():

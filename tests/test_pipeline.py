@@ -135,6 +135,23 @@ def test_without_model_and_backend_the_choice_is_named(file, tmp_path):
         forecast(file, tmp_path / "out")
 
 
+def test_settings_are_refused_where_nothing_is_trained(file, fitted, tmp_path):
+    with pytest.raises(UsageError, match="max_steps, spec would not change the saved model"):
+        forecast(file, tmp_path / "out", saved=fitted)
+
+
+def test_data_of_another_frequency_are_refused_by_name(fitted, tmp_path):
+    years = tmp_path / "years.csv"
+    years.write_text("ds,y\n" + "".join(f"{year}-01-01,{year}\n" for year in range(1950, 2000)))
+    with pytest.raises(DataError, match=r"the data have freq='YS-JAN' .* trained on freq='MS'"):
+        pipeline.forecast_file(years, H, tmp_path / "out", DataOptions(), saved=fitted)
+
+
+def test_an_empty_backend_is_not_the_default(file, fitted, tmp_path):
+    with pytest.raises(UsageError, match="backend=''"):
+        pipeline.forecast_file(file, H, tmp_path / "out", DataOptions(), saved=fitted, backend="")
+
+
 def test_a_missing_model_is_a_model_file_error(file, tmp_path):
     with pytest.raises(ModelFileError):
         pipeline.forecast_file(file, H, tmp_path / "out", DataOptions(), saved=tmp_path / "none")
@@ -168,4 +185,8 @@ def test_a_comparison_writes_tables_figures_and_their_facts(file, tmp_path):
     assert written["verdict"] == result.verdict
     assert set(written["metrics"]) == set(result.accuracy["model"])
     assert set(pd.read_csv(out / "training.csv")["engine"]) == {"torch", "tensorflow"}
-    assert json.loads((out / "run.json").read_text())["seeds"] == [1]
+    record = json.loads((out / "run.json").read_text())
+    assert record["seeds"] == [1]
+    assert sorted(record["arguments"]) == [
+        "data", "file", "force", "horizon", "out", "plot", "seeds", "settings",
+    ]  # fmt: skip

@@ -135,7 +135,7 @@ def test_other_encodings_are_read_when_stated_and_refused_when_not():
     assert parse(text.encode("utf-16"), encoding="utf-16")["unique_id"].tolist() == ["Zürich"]
     assert "is not utf-8: byte 16 is 0xfc; pass its encoding" in refusal(text.encode("latin-1"))
     assert "looks like UTF-16" in refusal(text.encode("utf-16"))
-    assert "encoding='nonsense' is unknown" in refusal(text, encoding="nonsense")
+    assert "encoding='nonsense' is no encoding of text" in refusal(text, encoding="nonsense")
 
 
 def test_offsets_and_integers_and_formats_reach_the_dates():
@@ -159,7 +159,9 @@ FAULTS = [
     (" \n \n", "DATA_EMPTY"),
     ("unique_id,ds,y\n", "DATA_NO_ROWS"),
     ("unique_id,ds,y\n\n\n", "DATA_NO_ROWS"),
-    ("unique_id,ds,Y\na,1,1\n", "has no column 'y', found 'unique_id', 'ds', 'Y'; "),
+    ("unique_id,ds,Y\na,1,1\n", "no column 'y', found 'unique_id', 'ds', 'Y'; did you mean 'Y'?"),
+    ("Unique ID,ds,y\na,1,1\n", "has no column 'unique_id', found 'Unique ID', 'ds', 'y'; did you"),
+    ("\nunique_id,ds,y\na,1,1\n", "has no column 'ds', found nothing; "),
     ("unique_id,date,y\na,1,1\n", "has no column 'ds'"),
     (
         "unique_id, ds,y\na,1,1\n",
@@ -211,10 +213,25 @@ def test_faults_are_refused_where_they_are(text, message):
 
 
 @pytest.mark.parametrize(
-    "options", [{"sep": ",,"}, {"sep": '"'}, {"decimal": ""}, {"decimal": "·"}]
+    "options",
+    [{"sep": ",,"}, {"sep": '"'}, *({"decimal": mark} for mark in ("", "·", "1", "e", "-"))],
 )
 def test_unusable_marks_are_refused(options):
-    assert "cannot be used; pass one character" in refusal("ds,y\n1,1\n", **options)
+    assert "cannot be used; " in refusal("ds,y\n1,1\n", **options)
+
+
+@pytest.mark.parametrize("encoding", ["klingon", "base64", "a\0b"])
+def test_what_is_no_text_encoding_is_refused(encoding):
+    assert "CONFIG_VALUE: encoding=" in refusal("ds,y\n1,1\n", encoding=encoding)
+
+
+def test_a_codec_that_names_no_byte_refuses_too():
+    assert "'sales.csv' is not punycode; " in refusal("ds,y\n1,1\n", encoding="punycode")
+
+
+@pytest.mark.parametrize("twice", [{"id_col": "y"}, {"time_col": "y"}, {"target_col": "ds"}])
+def test_one_column_cannot_play_two_roles(twice):
+    assert refusal("unique_id,ds,y\na,1,1\n", **twice).startswith("CONFIG_CONFLICT: id_col=")
 
 
 def test_errors_after_reading_name_lines_too():
@@ -310,8 +327,9 @@ def test_only_regular_files_are_read(tmp_path):
         (tmp_path / "missing.csv", "No such file"),
         ("a\0b", "null"),
     ]:
-        with pytest.raises(DataError, match=reason):
+        with pytest.raises(DataError, match=reason) as caught:
             read_table(path)
+        assert str(caught.value).count("DATA_PATH") == 1
 
 
 def test_large_files_are_refused_before_they_are_read(tmp_path, monkeypatch):

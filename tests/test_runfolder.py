@@ -1,5 +1,6 @@
 """Run folders: whole or not at all, and never over something else."""
 
+import errno
 import hashlib
 import json
 import os
@@ -10,7 +11,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from explstm import datasets
 from explstm.errors import BusyError, UsageError
+from explstm.reading import read_table
 from explstm.runfolder import describe_run, open_run
 
 
@@ -72,6 +75,45 @@ def test_an_unwritable_parent_is_named_before_the_work_starts(tmp_path):
     tmp_path.chmod(0o500)
     with pytest.raises(UsageError, match="OUTPUT_UNWRITABLE"):
         make_run(tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("place", "code"),
+    [("/", "OUTPUT_FOREIGN"), ("/proc/out", "OUTPUT_UNWRITABLE"), ("o" * 300, "OUTPUT_UNWRITABLE")],
+)
+@pytest.mark.skipif(not os.path.isdir("/proc"), reason="no /proc here")
+def test_a_place_that_cannot_be_is_named_before_the_work_starts(tmp_path, monkeypatch, place, code):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match=code):
+        make_run(Path(place))
+    assert os.listdir() == []
+
+
+def test_a_full_disk_is_told_and_leaves_nothing(tmp_path, monkeypatch):
+    def fill(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(pd.DataFrame, "to_csv", fill)
+    with (
+        pytest.raises(UsageError, match=r"OUTPUT_UNWRITABLE: .*No space left on device"),
+        open_run(tmp_path / "out") as run,
+    ):
+        run.write_table("t.csv", pd.DataFrame({"y": [1.0]}))
+    assert os.listdir(tmp_path) == []
+
+
+def test_every_id_comes_back_from_a_table(tmp_path):
+    ids = ["a\rb", "a\nb", 'say "x"', " a,b "]
+    table = pd.DataFrame({"unique_id": ids, "ds": 1, "y": 1.0})
+    with open_run(tmp_path / "out") as run:
+        run.write_table("t.csv", table)
+    assert read_table(tmp_path / "out" / "t.csv")["unique_id"].tolist() == ids
+
+
+def test_the_record_names_no_place_of_the_installation():
+    file = Path(datasets.__file__).with_name("air_passengers.csv")
+    record = describe_run("compare", {"file": file}, file, [1])
+    assert record["arguments"] == {"file": "explstm/datasets/air_passengers.csv"}
 
 
 def test_a_killed_run_is_cleaned_up_and_its_predecessor_kept(tmp_path):

@@ -32,6 +32,8 @@ _WEEKDAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
 _RENAMED = {"M": "ME", "Q": "QE", "Y": "YE", "A": "YE", "AS": "YS", "H": "h", "T": "min", "S": "s"}
 _TICKS = (("h", 3600 * 10**9), ("min", 60 * 10**9), ("s", 10**9), ("ms", 10**6), ("us", 10**3))
 _KNOWN = "YS, YE, QS, QE, MS, ME, W, D, B, h, min, s or a multiple such as 15min"
+_DAY_TICKS = 24 * 3600 * 10**9
+_MAX_INTEGER = int(np.iinfo(np.int64).max)
 _LAST_DAY = np.datetime64("9999-12-31", "D")
 
 
@@ -57,7 +59,8 @@ def parse_freq(freq: Freq) -> Rule:
     Raises:
         UsageError: The frequency is not a positive integer or a known alias.
     """
-    if isinstance(freq, int | np.integer) and not isinstance(freq, bool) and freq >= 1:
+    is_integer = isinstance(freq, int | np.integer) and not isinstance(freq, bool)
+    if is_integer and 1 <= int(freq) <= _MAX_INTEGER:
         return Rule("integer", int(freq))
     offset = _parse_alias(freq) if isinstance(freq, str) else None
     n = getattr(offset, "n", 0)
@@ -85,7 +88,7 @@ def parse_freq(freq: Freq) -> Rule:
 
 def _parse_alias(alias: str) -> Any:
     """The pandas offset of an alias, older spellings ("M", "H") included; None if unknown."""
-    spelled = re.fullmatch(r"(\d*)([A-Za-z]+)(-[A-Z]{3})?", alias)
+    spelled = re.fullmatch(r"(\d{0,6})([A-Za-z]+)(-[A-Z]{3})?", alias)
     if spelled is None:
         return None
     count, name, anchor = spelled.groups(default="")
@@ -122,22 +125,23 @@ def add_steps(start: Dates, steps: npt.ArrayLike, rule: Rule) -> Dates:
         DataError: A date would lie beyond what the type of ``start`` can hold.
     """
     amount = np.asarray(steps, dtype=np.int64)
-    if rule.unit == "integer":
-        limit = np.iinfo(np.int64).max
-        if start.size and amount.size and int(start.max()) + int(amount.max()) * rule.n > limit:
+    if start.size and amount.size:
+        first = int(start.max()) if rule.unit == "integer" else _DAY_TICKS
+        if first + int(amount.max()) * rule.n > _MAX_INTEGER:
             raise DataError(
                 "DATE_OUT_OF_RANGE",
-                f"a date {amount.max()} steps ahead is above {limit}; shift ds.",
+                f"a date {amount.max()} steps ahead is beyond what ds can hold; use a shorter "
+                "horizon or smaller steps.",
             )
+    if rule.unit == "integer":
         return start + amount * rule.n
     day = start.astype("M8[D]")
     time_of_day = start - day
     match rule.unit:
         case "tick":
             ahead = time_of_day.astype("m8[ns]").astype(np.int64) + amount * rule.n
-            ticks_per_day = 24 * 3600 * 10**9
-            day = day + ahead // ticks_per_day
-            time_of_day = (ahead % ticks_per_day).astype("m8[ns]")
+            day = day + ahead // _DAY_TICKS
+            time_of_day = (ahead % _DAY_TICKS).astype("m8[ns]")
         case "day":
             day = day + amount * rule.n
         case "business":
@@ -229,13 +233,12 @@ def infer_freq(
     if not np.issubdtype(ds_S.dtype, np.datetime64):
         return _most_common(np.diff(ds_S)[inside])
     ticks = _most_common(np.diff(ds_S)[inside].astype("m8[ns]"))
-    day_ticks = 24 * 3600 * 10**9
     # 23 hours: the shortest local day; a zone's daily series has some of them in UTC.
     if ticks < 23 * 3600 * 10**9:
         return _name_ticks(ticks)
     local_S = to_local(ds_S, Rule("day", 1), time_zone)
     step = _most_common(np.diff(local_S.astype("M8[D]"))[inside])
-    if time_zone is None and ticks % day_ticks:
+    if time_zone is None and ticks % _DAY_TICKS:
         return _name_ticks(ticks)
     if step >= 28 and (month := _month_freq(local_S, starts_N1, inside)) is not None:
         return month
@@ -301,7 +304,7 @@ def default_season_length(freq: Freq) -> tuple[int, ...]:
     rule = parse_freq(freq)
     match rule.unit:
         case "tick":
-            per_day, rest = divmod(24 * 3600 * 10**9, rule.n)
+            per_day, rest = divmod(_DAY_TICKS, rule.n)
             minute_or_longer = rule.n >= 60 * 10**9
             return (
                 (per_day, 7 * per_day) if rest == 0 and per_day > 1 and minute_or_longer else (1,)

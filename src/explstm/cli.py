@@ -6,13 +6,15 @@
     explstm compare sales.csv --horizon 12 --seeds 3
     explstm demo
 
-Exit codes are those of :mod:`explstm.errors`, and 130 when interrupted. A failure is one sentence;
+Exit codes are those of :mod:`explstm.errors`, 130 when interrupted and 143 when terminated with
+nothing to resume. A failure is one sentence;
 ``--debug`` shows where it came from. With ``--json``, standard output holds one JSON object,
 whatever happens. Every command imports what it needs when it runs.
 """
 
 import functools
 import inspect
+import signal
 import sys
 import traceback
 import warnings
@@ -29,6 +31,7 @@ from explstm.options import DataOptions, parse_settings
 from explstm.screen import Screen, escape
 
 INTERRUPTED = 130
+TERMINATED = 143
 OUR_FAULT = 1
 DEMO_HORIZON = 24
 
@@ -250,6 +253,14 @@ def _root(
     pass
 
 
+class _Termination(BaseException):
+    """SIGTERM as an exception, so that what was begun is cleaned up."""
+
+
+def _terminate(*_: Any) -> None:
+    raise _Termination
+
+
 def run(arguments: Sequence[str]) -> int:
     """Run the command and return its exit code; never raises, unless something is broken in it."""
     as_json, debug = "--json" in arguments, "--debug" in arguments
@@ -257,6 +268,9 @@ def run(arguments: Sequence[str]) -> int:
         warnings.showwarning = _show_warning
         try:
             exit_code = app(list(arguments), prog_name="explstm", standalone_mode=False) or 0
+        except _Termination:
+            text = "ended on request before anything was written; run it again."
+            return _fail("TERMINATED", text, TERMINATED, as_json, debug=False)
         except ExpLSTMError as error:
             return _fail(error.code, error.message, error.exit_code, as_json, debug)
         except Exception as error:
@@ -297,4 +311,5 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
+    signal.signal(signal.SIGTERM, _terminate)
     sys.exit(run(sys.argv[1:]))

@@ -1,9 +1,9 @@
 """Delimited text: a CSV split into ids, dates and values, strictly.
 
-Contract: every line has as many fields as the header; a quote opens or closes a field; nothing is
-skipped or padded. :func:`split_fast` reads in a few vectorised passes and returns None where it
-cannot vouch for a file; :func:`split_exact` reads line by line, decides, and names the line at
-fault. On every valid CSV the two agree.
+Contract: every line has as many fields as the header; a field that begins with a quote ends with
+one; nothing is skipped or padded. :func:`split_fast` reads in a few vectorised passes and returns
+None where it cannot vouch for a file; :func:`split_exact` reads line by line, decides, and names
+the line at fault. On every valid CSV the two agree.
 
 Axes: S rows of a table.
 """
@@ -21,7 +21,7 @@ import pandas as pd
 
 from explstm.errors import DataError, UsageError
 from explstm.parsing import name_cells, parse_numbers
-from explstm.tables import DEFAULT_ID_COL, check_names
+from explstm.tables import check_names, choose_columns
 
 _BOOLEANS = (b"true", b"True", b"TRUE", b"false", b"False", b"FALSE")
 MAX_COLUMNS = 1000
@@ -73,11 +73,10 @@ def read_header(
             f"{where}: the header is longer than {MAX_HEADER:,} bytes; is this a CSV?",
         )
     line = first.decode("utf-8")
-    for name, value in (("sep", sep), ("decimal", decimal)):
-        if value is not None and (len(value) != 1 or value in '"\r\n' or not value.isascii()):
-            raise UsageError(
-                "CONFIG_VALUE", f"{name}={value!r} cannot be used; pass one character."
-            )
+    if sep is not None and (len(sep) != 1 or sep in '"\r\n' or not sep.isascii()):
+        raise UsageError("CONFIG_VALUE", f"sep={sep!r} cannot be used; pass one character.")
+    if decimal not in (".", ","):
+        raise UsageError("CONFIG_VALUE", f"decimal={decimal!r} cannot be used; pass '.' or ','.")
     headers = [
         (mark, next(csv.reader([line], delimiter=mark))) for mark in ([sep] if sep else SEPARATORS)
     ]
@@ -89,8 +88,7 @@ def read_header(
             f"{where} has {len(names):,} columns, more than {MAX_COLUMNS:,}; drop some.",
         )
     id_col, time_col, target_col = columns
-    has_ids = id_col in names or id_col != DEFAULT_ID_COL
-    check_names(names, [id_col] * has_ids + [time_col, target_col], f"the header of {where}")
+    wanted = choose_columns(names, columns, f"the header of {where}")
     if len(set(names)) < len(names):
         check_names(names, names, f"the header of {where}")
     if mark == decimal:
@@ -109,7 +107,7 @@ def read_header(
         date_format,
         missing,
         tuple(names),
-        at(id_col) if has_ids else None,
+        at(id_col) if id_col in wanted else None,
         at(time_col),
         at(target_col),
     )

@@ -5,10 +5,11 @@ heavy is imported before it is needed, so that ``explstm --help`` answers at onc
 """
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_origin
 
 from explstm.errors import UsageError
 
@@ -29,6 +30,10 @@ class DataOptions:
     sep: str | None = field(default=None, metadata={"help": "Separator; found if not given."})
     decimal: str = field(default=".", metadata={"help": "Decimal sign."})
     encoding: str = field(default="utf-8", metadata={"help": "Text encoding."})
+    missing: list[str] | None = field(
+        default=None,
+        metadata={"help": "Text that stands for a missing value, beside an empty one. Repeatable."},
+    )
     date_format: str | None = field(
         default=None, metadata={"help": "strptime format of the dates; ISO if not given."}
     )
@@ -47,7 +52,11 @@ class DataOptions:
         """Read a file as a panel, whose tables have the columns unique_id, ds and y."""
         from explstm.frame import build_panel
         from explstm.reading import read_table
+        from explstm.seasonality import check_season_lengths
         from explstm.tables import Layout
+
+        if self.season_length:
+            check_season_lengths(self.season_length)
 
         columns: dict[str, Any] = {
             "id_col": self.id_col,
@@ -61,8 +70,9 @@ class DataOptions:
             decimal=self.decimal,
             encoding=self.encoding,
             date_format=self.date_format,
+            missing=("", *(self.missing or ())),
         )
-        freq = int(self.freq) if self.freq and self.freq.isdecimal() else self.freq
+        freq = int(self.freq) if self.freq and re.fullmatch(r"\d{1,18}", self.freq) else self.freq
         panel = build_panel(table, **columns, freq=freq, fill=self.fill)
         canonical = Layout()
         return replace(
@@ -112,7 +122,7 @@ def parse_settings(texts: Sequence[str]) -> dict[str, Any]:
     }
     of_network = set(ModelSpec.model_fields) - FROM_DATA
     refuse_unknown(values, sorted(of_training | of_network | {"growth"}))
-    network = {key: values.pop(key) for key in list(values) if key in of_network}
+    network = {key: _parse_field(key, values.pop(key)) for key in of_network & values.keys()}
     ExpLSTM(**values)  # refuses values that cannot be used before anything is read
     return values | ({"spec": ModelSpec(**network)} if network else {})
 
@@ -120,5 +130,13 @@ def parse_settings(texts: Sequence[str]) -> dict[str, Any]:
 def _parse_value(text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
+
+
+def _parse_field(key: str, value: Any) -> Any:
+    """A value of the network's specification; one size needs no brackets."""
+    from explstm.models.spec import ModelSpec
+
+    many = get_origin(ModelSpec.model_fields[key].annotation) is tuple
+    return [value] if many and not isinstance(value, list) else value

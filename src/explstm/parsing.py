@@ -33,6 +33,9 @@ _WEEK = re.compile(r"(\d{4})-?W(\d{2})(?:-([1-7]))?", re.ASCII)
 _QUARTER = re.compile(r"(\d{4})-?Q([1-4])", re.ASCII)
 _INTEGER = re.compile(r"[+-]?\d{1,18}", re.ASCII)
 
+_EPOCH_POWERS = (8, 11, 14, 17)
+"""Smallest time since 1970 in seconds, milli-, micro- and nanoseconds that is taken for one."""
+
 
 def name_row(index: pd.Index, position: int) -> str:
     """``"line 7"`` where the index holds lines of a file, else ``"row 5"``, counted from 0."""
@@ -155,6 +158,8 @@ def _parse_as(text_U: pd.Series, date_format: str) -> tuple[pd.Series, pd.Series
     """Dates of texts in a stated format; those with an offset are carried to UTC."""
     aware = "%z" in date_format
     try:
+        if "%" not in date_format:  # pandas has words that let it guess
+            raise ValueError("it names no part of a date, such as %Y")
         date_U = pd.to_datetime(text_U, format=date_format, errors="coerce", utc=aware)
     except ValueError as error:
         raise UsageError(
@@ -195,7 +200,7 @@ def refuse_coded_dates(value_U: npt.NDArray[np.int64], cell: str) -> npt.NDArray
     """The integers themselves, unless all of them are evidently dates written as numbers.
 
     Raises:
-        DataError: All look like 20240131, 202401, or seconds or milliseconds since 1970.
+        DataError: All look like 20240131, 202401, or a time since 1970.
     """
     meaning = ""
     year, rest = np.divmod(value_U, 10_000)
@@ -204,8 +209,8 @@ def refuse_coded_dates(value_U: npt.NDArray[np.int64], cell: str) -> npt.NDArray
         meaning = "dates such as 20240131; pass date_format='%Y%m%d'"
     elif len(value_U) > 12 and _within(century, 1800, 2199) and _within(month, 1, 12):
         meaning = "months such as 202401; pass date_format='%Y%m'"
-    elif _within(value_U, 10**8, 10**10) or _within(value_U, 10**11, 10**13):
-        meaning = "seconds or milliseconds since 1970; convert them with pandas.to_datetime"
+    elif any(_within(value_U, 10**power, 10 ** (power + 2)) for power in _EPOCH_POWERS):
+        meaning = "a time since 1970; convert them with pandas.to_datetime"
     if meaning:
         raise DataError(
             "DATA_CODED_DATE", f"{cell}: integers such as {value_U[0]} look like {meaning}."

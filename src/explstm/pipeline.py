@@ -72,7 +72,7 @@ def forecast_file(
         data: How to read the file.
         saved: A saved model, or a run folder that holds one.
         backend: The engine; with a saved model, numpy unless given.
-        settings: Keyword arguments of :class:`explstm.ExpLSTM`.
+        settings: Keyword arguments of :class:`explstm.ExpLSTM`; none with a saved model.
         seed: Seed of the training.
         level: Intervals, in per cent.
         evaluate: Hold out the last ``horizon`` steps, forecast these, and score the forecast.
@@ -81,6 +81,12 @@ def forecast_file(
         on_step: Called with every row of the training log.
     """
     arguments = dict(locals())
+    if saved is not None and settings:
+        raise UsageError(
+            "CONFIG_CONFLICT",
+            f"settings {', '.join(settings)} would not change the saved model {saved}; leave them "
+            "away, or fit a model with them.",
+        )
     plots = import_module("explstm.plots") if plot else None
     with open_run(out, force=force) as run:
         panel = data.read(file)
@@ -90,7 +96,8 @@ def forecast_file(
             model = new_model(backend, seed, model_settings(panel, data, settings or {}))
             model.fit(history, h=horizon, on_step=on_step)
         else:
-            model = ExpLSTM.load(find_model(saved), backend=backend or "numpy")
+            model = ExpLSTM.load(find_model(saved), "numpy" if backend is None else backend)
+            model.set_params(freq=panel.freq)  # that of these data, so that another one is told
         forecast = model.predict(history, h=horizon, level=list(level) or None)
         metrics = None
         if evaluate:
@@ -170,9 +177,9 @@ def compare_file(
         force: Replace an older run folder.
         on_trial: Called when a training run has ended.
     """
+    arguments = dict(locals())
     from explstm import compare
 
-    arguments = dict(locals())
     plots = import_module("explstm.plots") if plot else None
     with open_run(out, force=force) as run:
         panel = data.read(file)

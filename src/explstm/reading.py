@@ -24,7 +24,7 @@ from explstm.calendar import Dates
 from explstm.delimited import Dialect, read_header, split_exact, split_fast
 from explstm.errors import BackendNotInstalledError, DataError, UsageError
 from explstm.parsing import name_cells, parse_dates, quote
-from explstm.tables import DEFAULT_ID_COL, SINGLE_SERIES_ID, check_names, take_columns
+from explstm.tables import DEFAULT_ID_COL, SINGLE_SERIES_ID, choose_columns, take_columns
 
 MAX_BYTES = 2 * 1024**3
 """Largest file, and largest table in a Parquet file, that is read."""
@@ -146,7 +146,9 @@ def _read_bytes(path: str | os.PathLike[str]) -> bytes:
                     "it by series.",
                 )
             data = file.read(status.st_size + 1)
-    except (OSError, ValueError) as error:
+    except DataError:
+        raise
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         reason = getattr(error, "strerror", None) or str(error)
         raise DataError(
             "DATA_PATH", f"{quote(name)} cannot be read: {reason}; check the path."
@@ -161,10 +163,12 @@ def _read_bytes(path: str | os.PathLike[str]) -> bytes:
 def _decode(data: bytes, where: str, encoding: str) -> bytes:
     """The text of a CSV in UTF-8, without byte order mark, ended by one line end at most."""
     try:
+        "".encode(encoding)  # refuses those that encode something else than text, too
         is_utf8 = codecs.lookup(encoding).name in ("utf-8", "utf-8-sig")
-    except LookupError:
+    except (LookupError, ValueError):
         raise UsageError(
-            "CONFIG_VALUE", f"encoding={encoding!r} is unknown; use 'latin-1', for example."
+            "CONFIG_VALUE",
+            f"encoding={encoding!r} is no encoding of text; use 'latin-1', for example.",
         ) from None
     for signature, meaning in _SIGNATURES:
         if data[:64].lstrip().startswith(signature):
@@ -180,11 +184,13 @@ def _decode(data: bytes, where: str, encoding: str) -> bytes:
     if not is_utf8 or not data.isascii():
         try:
             text = data.decode(encoding)
-        except UnicodeDecodeError as error:
+        except UnicodeError as error:
+            at = ""
+            if isinstance(error, UnicodeDecodeError):
+                at = f": byte {error.start} is 0x{error.object[error.start]:02x}"
             raise DataError(
                 "DATA_ENCODING",
-                f"{where} is not {encoding}: byte {error.start} is "
-                f"0x{error.object[error.start]:02x}; pass its encoding, for example "
+                f"{where} is not {encoding}{at}; pass its encoding, for example "
                 "encoding='latin-1'.",
             ) from None
         data = data if is_utf8 else text.encode("utf-8", "surrogatepass")
@@ -253,10 +259,7 @@ def _read_parquet(data: bytes, where: str, columns: tuple[str, str, str]) -> pd.
     id_col, time_col, target_col = columns
     try:
         file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
-        names = file.schema_arrow.names
-        has_ids = id_col in names or id_col != DEFAULT_ID_COL
-        wanted = [id_col] * has_ids + [time_col, target_col]
-        check_names(names, wanted, where)
+        wanted = choose_columns(file.schema_arrow.names, columns, where)
         # The footer tells the size before anything is unpacked.
         groups = (
             file.metadata.row_group(i).total_byte_size for i in range(file.metadata.num_row_groups)

@@ -220,12 +220,13 @@ def _gap_error(panel: Panel, missing_S: npt.NDArray[np.bool_]) -> DataError:
     length = int(np.argmin(missing_S[begin:]))
     first, last = show_date(panel.ds_S[begin]), show_date(panel.ds_S[begin + length - 1])
     when = first if length == 1 else f"{first} to {last}"
+    total = int(missing_S.sum())
     return DataError(
         "DATA_GAP",
         f"series {quote(panel.ids_N[series_at(panel, begin)])} has no "
         f"{panel.layout.target_col!r} for {panel.layout.time_col}={when} (freq={panel.freq!r}; "
-        f"{int(missing_S.sum()):,} steps are missing in all); fill them in, or pass "
-        "fill='interpolate' or fill='forward'.",
+        f"{total:,} {'step is' if total == 1 else 'steps are'} missing in all); fill them in, or "
+        "pass fill='interpolate' or fill='forward'.",
     )
 
 

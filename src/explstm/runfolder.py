@@ -10,6 +10,7 @@ when it is a run folder itself.
 """
 
 import contextlib
+import csv
 import hashlib
 import importlib.metadata
 import math
@@ -29,6 +30,7 @@ from explstm.errors import UsageError
 from explstm.storage import dump_json, hold_lock
 
 RECORD = "run.json"
+PACKAGE = Path(__file__).parent
 PACKAGES = ("keras", "numpy", "pandas", "tensorflow", "tensorflow-cpu", "torch")
 BLOCK_BYTES = 1 << 20
 
@@ -45,11 +47,17 @@ class RunFolder:
 
     def write_table(self, name: str, frame: pd.DataFrame) -> None:
         """Write a table as CSV, numbers with all their digits."""
-        frame.to_csv(self.path / name, index=False, lineterminator="\n")
+        # The csv module leaves a carriage return bare, which readers take for the end of a line.
+        texts = frame.select_dtypes(object)
+        bare = any("\r" in str(text) for column in texts for text in texts[column].unique())
+        quoting = csv.QUOTE_NONNUMERIC if bare else csv.QUOTE_MINIMAL
+        with _refuse_unwritable(self.path / name):
+            frame.to_csv(self.path / name, index=False, lineterminator="\n", quoting=quoting)
 
     def write_json(self, name: str, value: Mapping[str, Any]) -> None:
         """Write facts as JSON; a number that is not finite becomes null."""
-        (self.path / name).write_bytes(dump_json(_finite(value)))
+        with _refuse_unwritable(self.path / name):
+            (self.path / name).write_bytes(dump_json(_finite(value)))
 
 
 @contextlib.contextmanager
@@ -68,12 +76,14 @@ def open_run(path: Path, *, force: bool = False) -> Iterator[RunFolder]:
     """
     path = Path(os.path.realpath(path))
     _check_parent(path)
-    with hold_lock(path):
-        aside, old = (path.with_name(f".{path.name}.{role}") for role in ("writing", "replaced"))
-        _clear_leftovers(path, aside, old)
-        _check_place(path, force)
-        try:
+    aside, old = (path.with_name(f".{path.name}.{role}") for role in ("writing", "replaced"))
+    with contextlib.ExitStack() as held:
+        with _refuse_unwritable(path):
+            held.enter_context(hold_lock(path))
+            _clear_leftovers(path, aside, old)
+            _check_place(path, force)
             aside.mkdir()
+        try:
             yield RunFolder(aside)
             if path.exists():
                 os.rename(path, old)
@@ -113,8 +123,22 @@ def describe_file(path: Path) -> dict[str, Any]:
     return {"file": path.name, "bytes": size, "sha256": digest.hexdigest()}
 
 
+@contextlib.contextmanager
+def _refuse_unwritable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(
+            "OUTPUT_UNWRITABLE",
+            f"--out: {path} cannot be written ({error.strerror or error}); choose a place with "
+            "space where you may write.",
+        ) from None
+
+
 def _check_parent(path: Path) -> None:
     parent = path.parent
+    if path == parent:
+        raise _refuse_foreign(path)
     if not parent.is_dir():
         raise UsageError(
             "OUTPUT_PARENT_MISSING",
@@ -132,16 +156,19 @@ def _check_place(path: Path, force: bool) -> None:
         return
     is_run = path.is_dir() and ((path / RECORD).is_file() or not any(path.iterdir()))
     if not is_run:
-        raise UsageError(
-            "OUTPUT_FOREIGN",
-            f"--out {path} exists and is no run folder, so it is never replaced; "
-            "choose another place.",
-        )
+        raise _refuse_foreign(path)
     if not force:
         raise UsageError(
             "OUTPUT_EXISTS",
             f"--out {path} exists; add --force to replace it, or choose another place.",
         )
+
+
+def _refuse_foreign(path: Path) -> UsageError:
+    return UsageError(
+        "OUTPUT_FOREIGN",
+        f"--out {path} exists and is no run folder, so it is never replaced; choose another place.",
+    )
 
 
 def _clear_leftovers(path: Path, aside: Path, old: Path) -> None:
@@ -161,6 +188,9 @@ def _installed_versions() -> dict[str, str]:
 
 
 def _jsonable(value: Any) -> Any:
+    if isinstance(value, Path) and value.is_relative_to(PACKAGE):
+        # A file of ours has the same name wherever it is installed.
+        return value.relative_to(PACKAGE.parent).as_posix()
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json")
     if is_dataclass(value) and not isinstance(value, type):

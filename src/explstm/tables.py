@@ -92,15 +92,13 @@ def take_columns(table: Any, *, id_col: str, time_col: str, target_col: str) -> 
     if kind == "pandas":
         table = _index_to_columns(table, (id_col, time_col, target_col))
     names = [str(name) for name in table.columns]
-    has_ids = id_col in names or id_col != DEFAULT_ID_COL
-    wanted = ([id_col] if has_ids else []) + [time_col, target_col]
-    check_names(names, wanted, "the table")
+    wanted = choose_columns(names, (id_col, time_col, target_col), "the table")
     if not len(table):
         raise DataError("DATA_NO_ROWS", "the table has no rows; pass at least one series.")
     column = dict(zip(wanted, _take_series(table, names, wanted, kind), strict=True))
     in_file = kind == "pandas" and table.index.name == "line"
     index = table.index if in_file else pd.RangeIndex(len(table), name="row")
-    if has_ids:
+    if id_col in wanted:
         ids_N, code_S = _type_ids(column[id_col], name_cells(id_col, index))
     else:
         ids_N, code_S = (
@@ -131,6 +129,29 @@ def read_layout(table: Any, *, id_col: str, time_col: str, target_col: str) -> L
     return Layout(kind, id_col, time_col, target_col, type_of.get(id_col), type_of.get(time_col))
 
 
+def choose_columns(names: Sequence[str], columns: tuple[str, str, str], where: str) -> list[str]:
+    """Those of the columns of ids, dates and values that are to be read: all, or all but the ids.
+
+    A table that has no column of the default name, nor one that looks like it, is one series.
+
+    Raises:
+        UsageError: One name for two of them.
+        DataError: A column is missing or twice there.
+    """
+    id_col, time_col, target_col = columns
+    if len(set(columns)) < len(columns):
+        raise UsageError(
+            "CONFIG_CONFLICT",
+            f"id_col={id_col!r}, time_col={time_col!r} and target_col={target_col!r} must be three "
+            "columns; give each its own.",
+        )
+    others = [name for name in names if name not in columns]
+    one_series = id_col == DEFAULT_ID_COL not in names and not _find_near(id_col, others, 0.8)
+    wanted = list(columns[1:] if one_series else columns)
+    check_names(names, wanted, where)
+    return wanted
+
+
 def check_names(names: Sequence[str], wanted: Sequence[str], where: str) -> None:
     """Refuse a header that lacks one of the wanted columns, or has one twice.
 
@@ -146,16 +167,23 @@ def check_names(names: Sequence[str], wanted: Sequence[str], where: str) -> None
                 "rename one of them.",
             )
         if not places:
-            near = difflib.get_close_matches(name, names, n=1)
+            near = _find_near(name, names)
             remedy = (
-                f"did you mean {near[0]!r}?"
+                f"did you mean {near!r}?"
                 if near
                 else "name it through id_col, time_col or target_col."
             )
-            found = ", ".join(map(quote, names[:20]))
+            found = ", ".join(map(quote, names[:20])) or "nothing"
             raise DataError(
                 "DATA_COLUMN_MISSING", f"{where} has no column {name!r}, found {found}; {remedy}"
             )
+
+
+def _find_near(name: str, names: Sequence[str], cutoff: float = 0.6) -> str | None:
+    """The name most like ``name``, upper and lower case and outer blanks aside."""
+    plain = {found.strip().casefold(): found for found in names}
+    near = difflib.get_close_matches(name.casefold(), plain, n=1, cutoff=cutoff)
+    return plain[near[0]] if near else None
 
 
 def _kind_of(table: Any) -> Literal["pandas", "polars"]:
@@ -208,7 +236,16 @@ def _type_ids(
     column: pd.Series, name_cell: NameCell
 ) -> tuple[npt.NDArray[np.object_], npt.NDArray[np.int64]]:
     """Distinct ids as sorted text, and which of them each row has."""
-    code_S, unique_N = pd.factorize(column)
+    try:
+        code_S, unique_N = pd.factorize(column)
+        odd = types.infer_dtype(unique_N) == "bytes"
+    except TypeError:  # lists and dicts cannot be told apart
+        odd = True
+    if odd:
+        raise DataError(
+            "DATA_COLUMN_TYPE",
+            f"{name_cell(0)}: found {quote(column.iloc[0])}; ids must be text or numbers.",
+        )
     value_N = np.asarray(unique_N)
     text_N = np.array([str(value) for value in value_N.tolist()], dtype=object)
     # Code -1, a missing id, picks the last one.
