@@ -77,7 +77,7 @@ def main() -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--backend", choices=("torch", "tensorflow"), default="torch")
-    parser.add_argument("--series", type=int, default=60, help="series in each set")
+    parser.add_argument("--series", type=int, default=100, help="series in each set")
     parser.add_argument("--alone", type=int, default=10, help="series also trained on alone")
     parser.add_argument("--horizon", type=int, default=24)
     parser.add_argument("--seeds", type=int, default=3)

@@ -185,7 +185,7 @@ class ExpLSTM:
     def _check_parameters(self) -> None:
         self.training_config()
         choose("backend", self.backend, ("numpy", *TRAINABLE_BACKENDS))
-        choose("growth", self.growth, ("auto", *GROWTH_NAMES))
+        choose("growth", self.growth, GROWTH_NAMES)
         if self.season_length is not None:
             check_season_lengths(self.season_length)
         if self.freq is not None:
@@ -383,8 +383,7 @@ class ExpLSTM:
             raise DataError(
                 "DATA_FREQUENCY",
                 f"the data have freq={panel.freq!r} and the model was trained on "
-                f"freq={self.freq_!r}; fit a model to these data, or set season_length to use "
-                "this one all the same.",
+                f"freq={self.freq_!r}; fit a model to these data.",
             )
         return panel
 

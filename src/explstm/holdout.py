@@ -51,7 +51,7 @@ def split_holdout(
     known = np.array([batch.weights_RH.sum() for batch in held_out])
 
     def validate(engine: Engine) -> float:
-        """Mean loss over all held-out values."""
+        """Mean loss over all held-out values, weighted as in training."""
         return float(np.average([engine.evaluate(batch) for batch in held_out], weights=known))
 
     return space, validate

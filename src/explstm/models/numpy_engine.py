@@ -201,8 +201,8 @@ class NumpyEngine:
             )
             x_RC = ACTIVATION_FUNCTIONS[spec.dense_activation](x_RC)
         raw = x_RC @ weights["head/kernel"] + weights["head/bias"]
-        raw_RHQ = raw.reshape(-1, spec.horizon, len(spec.quantiles))
-        return np.stack(order_quantiles([*np.moveaxis(raw_RHQ, -1, 0)], spec.median, softplus), -1)
+        raw_QRH = np.moveaxis(raw.reshape(-1, spec.horizon, len(spec.quantiles)), -1, 0)
+        return np.moveaxis(order_quantiles(raw_QRH, spec.median, softplus, np), 0, -1)
 
     def _normalise(self, i: int, x_RC: Array) -> Array:
         gamma, beta, mean, variance = (

@@ -107,8 +107,8 @@ class Network(keras.Model):
             x_RC = self.norms[i](x_RC, training=training) if self.spec.batch_norm else x_RC
             x_RC = next(drops)(self.dense_activation(x_RC), training=training)
         raw_RHQ = tf.reshape(self.head(x_RC), (-1, self.spec.horizon, len(self.spec.quantiles)))
-        raw_Q = tf.unstack(tf.transpose(raw_RHQ, (2, 0, 1)))
-        return tf.stack(order_quantiles(raw_Q, self.spec.median, tf.nn.softplus))
+        raw_QRH = tf.transpose(raw_RHQ, (2, 0, 1))
+        return order_quantiles(raw_QRH, self.spec.median, tf.nn.softplus, keras.ops)
 
     def native(self) -> Iterator[tuple[str, Any]]:
         """Every variable under its canonical name; Keras' layout is the canonical one."""
