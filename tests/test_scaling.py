@@ -118,7 +118,7 @@ def test_log_refuses_a_value_that_is_not_positive(value):
         fit_transform(make_panel([1.0, 2.0], [1.0, 2.0, value, 4.0]), "log")
 
 
-@pytest.mark.parametrize("growth", ["linear", "asinh", *CLASSIC])
+@pytest.mark.parametrize("growth", ["auto", "linear", "asinh", *CLASSIC])
 def test_values_that_would_overflow_are_refused_by_name(growth):
     with pytest.raises(DataError, match=r"up to 1e\+150, but series 's1' has -1e\+308 at step 2"):
         fit_transform(make_panel([1.0, 2.0], [1.0, -1e308]), growth)

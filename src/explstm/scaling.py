@@ -171,7 +171,7 @@ def _choose_curves(panel: Panel) -> tuple[NDArray[np.str_], NDArray[Any]]:
     if not positive_N.all():
         quartile_N = _lower_quartile(panel.y_S, panel.starts_N1)
         largest_N = reduce_series(np.maximum, np.abs(panel.y_S), panel.starts_N1)
-        spans_N = ~positive_N & (largest_N > SPAN_FOR_ASINH * quartile_N)
+        spans_N = ~positive_N & (largest_N / SPAN_FOR_ASINH > quartile_N)
         steady_N = ~positive_N & ~spans_N
         names_N[spans_N], names_N[steady_N] = "asinh", "linear"
         reasons_N[spans_N] = "asinh: not every value is positive, and magnitudes span two orders"
