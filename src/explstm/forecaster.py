@@ -5,7 +5,6 @@ in which they are called: frame, holdout, origins, models, training, prediction,
 """
 
 from collections.abc import Callable, Sequence
-from inspect import signature
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,7 +13,7 @@ import pandas as pd
 
 from explstm.bundle import load_bundle, save_bundle
 from explstm.calendar import Freq, default_season_length, parse_freq
-from explstm.config import TrainingConfig, choose, refuse_unknown
+from explstm.config import TrainingConfig, choose
 from explstm.errors import DataError, ModelFileError, UsageError
 from explstm.fingerprint import fingerprint_panel
 from explstm.frame import Fill, Finding, Panel, build_panel, forecast_frame
@@ -24,6 +23,7 @@ from explstm.intervals import check_levels, name_columns, to_probabilities
 from explstm.models.engine import make_engine
 from explstm.models.spec import ModelSpec, Weights, init_weights
 from explstm.origins import OriginBatches
+from explstm.parameters import Parameters
 from explstm.prediction import Preprocessing, forecast_panel
 from explstm.scaling import GROWTH_NAMES
 from explstm.seasonality import check_season_lengths
@@ -34,7 +34,7 @@ DEFAULT_HORIZON = 12
 TRAINABLE_BACKENDS = ("torch", "tensorflow")
 
 
-class ExpLSTM:
+class ExpLSTM(Parameters):
     """Forecast time series that grow with stacked LSTMs in growth space.
 
     Args:
@@ -141,37 +141,6 @@ class ExpLSTM:
         self._check_parameters()
 
     # ------------------------------------------------------------------------------- parameters
-
-    @classmethod
-    def parameter_names(cls) -> tuple[str, ...]:
-        """Names of the constructor's arguments."""
-        return tuple(signature(cls).parameters)
-
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """The constructor's arguments, as scikit-learn wants them."""
-        return {name: getattr(self, name) for name in self.parameter_names()}
-
-    def set_params(self, **params: Any) -> Self:
-        """Change constructor arguments.
-
-        Raises:
-            UsageError: An unknown name, or a value that cannot be used; nothing is changed then.
-        """
-        refuse_unknown(params, self.parameter_names())
-        type(self)(**{**self.get_params(), **params})
-        for name, value in params.items():
-            setattr(self, name, value)
-        return self
-
-    def __repr__(self) -> str:
-        """The arguments that differ from their defaults."""
-        defaults = signature(type(self)).parameters
-        changed = (
-            f"{name}={value!r}"
-            for name, value in self.get_params().items()
-            if repr(value) != repr(defaults[name].default)
-        )
-        return f"ExpLSTM({', '.join(changed)})"
 
     def training_config(self) -> TrainingConfig:
         """The training arguments as one configuration.
