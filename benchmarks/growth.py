@@ -32,7 +32,7 @@ KINDS = ("exponential", "logistic", "linear")
 LENGTH, NOISE, DATA_SEED = 120, 0.02, 2026
 POPULATION_HORIZON = 10
 SETTINGS = {
-    "pooled": {"max_steps": 600},
+    "pooled": {"max_steps": 1000},
     "alone": {"max_steps": 300, "val_size": 12, "val_check_steps": 25},
 }
 
