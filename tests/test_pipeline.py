@@ -80,8 +80,9 @@ def test_evaluation_forecasts_the_last_steps_without_having_seen_them(file, tmp_
         list(outcome.forecast["ds"].dt.strftime("%Y-%m")) == ["2023-10", "2023-11", "2023-12"] * 2
     )
     error = (outcome.forecast["y"] - outcome.forecast["ExpLSTM"]).abs().mean()
-    mae = outcome.metrics.set_index("metric")["value"]["MAE"]
+    mae = outcome.metrics.set_index(["model", "metric"])["value"]["ExpLSTM", "MAE"]
     assert mae == pytest.approx(error)
+    assert {"Naive", "SeasonalNaive", "Drift", "LogDrift"} < set(outcome.metrics["model"])
     written = json.loads((tmp_path / "whole" / "metrics.json").read_text())
     assert written["ExpLSTM"]["MAE"] == mae
 
@@ -90,6 +91,19 @@ def test_evaluation_forecasts_the_last_steps_without_having_seen_them(file, tmp_
     cut.to_csv(tmp_path / "cut.csv", index=False)
     alone = forecast(tmp_path / "cut.csv", tmp_path / "cut", backend="torch")
     np.testing.assert_array_equal(alone.forecast["ExpLSTM"], outcome.forecast["ExpLSTM"])
+
+
+def test_a_saved_model_is_not_judged_by_what_it_was_trained_on(file, fitted, tmp_path):
+    def evaluate(path):
+        options = {"saved": fitted / "model", "evaluate": True}
+        return pipeline.forecast_file(path, H, tmp_path / "out", DataOptions(), **options)
+
+    with pytest.raises(UsageError, match=r"up to 2023-12-01T00:00:00.*after 2023-09-01T00:00:00"):
+        evaluate(file)
+    table = pd.read_csv(file, parse_dates=["ds"])
+    table["ds"] += pd.DateOffset(months=H)  # now the held-out steps follow the training
+    table.to_csv(tmp_path / "later.csv", index=False)
+    assert evaluate(tmp_path / "later.csv").metrics is not None
 
 
 def test_a_figure_shows_the_end_of_the_history_and_the_forecast(file, fitted, tmp_path):

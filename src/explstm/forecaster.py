@@ -69,6 +69,7 @@ class ExpLSTM(Parameters):
         preprocessing_: How series enter the network.
         training_: How it was trained.
         freq_: Frequency of the data.
+        trained_until_: Last date that the training or its validation saw, ISO text or integer.
         training_log_: One row per training step.
         findings_: What was repaired in the data or noticed about them.
         growth_: The curve of every series and the reason for it, as a table.
@@ -86,6 +87,7 @@ class ExpLSTM(Parameters):
     preprocessing_: Preprocessing
     training_: TrainingConfig
     freq_: Freq
+    trained_until_: str | int
     training_log_: tuple[LogRow, ...]
     findings_: tuple[Finding, ...]
     growth_: pd.DataFrame
@@ -243,7 +245,7 @@ class ExpLSTM(Parameters):
         self.freq_ = panel.freq if isinstance(panel.freq, str) else int(panel.freq)
         self.spec_, self.weights_, self.preprocessing_ = spec, result.weights, preprocessing
         self.training_, self.training_log_ = training, result.log
-        self.data_fingerprint_ = fingerprint
+        self.data_fingerprint_, self.trained_until_ = fingerprint, last_date(panel.ds_S)
         self.findings_ = panel.findings
         self.growth_ = pd.DataFrame(
             {
@@ -374,7 +376,12 @@ class ExpLSTM(Parameters):
             "season_length": None if self.season_length is None else seasons,
             "freq": None if self.freq is None else self.freq_,
         }
-        settings = {"parameters": parameters, "freq": self.freq_, "season_length": seasons}
+        settings = {
+            "parameters": parameters,
+            "freq": self.freq_,
+            "season_length": seasons,
+            "trained_until": self.trained_until_,
+        }
         save_bundle(
             path, self.spec_, self.weights_, settings, data_fingerprint=self.data_fingerprint_
         )
@@ -396,6 +403,7 @@ class ExpLSTM(Parameters):
             parse_freq(model.freq_)
             seasons = check_season_lengths(settings["season_length"])
             model.data_fingerprint_ = bundle.manifest["data_fingerprint"]
+            model.trained_until_ = settings["trained_until"]
         except (KeyError, TypeError, ValueError) as error:
             raise ModelFileError(
                 "MODEL_CONFIG",
@@ -417,6 +425,12 @@ class ExpLSTM(Parameters):
         vars(self).update(state)
         if "weights_" in state:
             self._engine = make_engine(self.backend, self.spec_, self.weights_)  # type: ignore[arg-type]
+
+
+def last_date(ds_S: Any) -> str | int:
+    """The latest of some dates, as JSON can hold it: ISO text, or an integer."""
+    latest = ds_S.max()
+    return int(latest) if ds_S.dtype.kind == "i" else pd.Timestamp(latest).isoformat()
 
 
 def _check_horizon(h: int) -> int:

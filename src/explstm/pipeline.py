@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from explstm.baselines import naive_forecasts
 from explstm.errors import UsageError
-from explstm.forecaster import ExpLSTM
+from explstm.forecaster import ExpLSTM, last_date
 from explstm.frame import Panel, drop_last, keep_steps, panel_frame
 from explstm.metrics import evaluate_forecast
 from explstm.options import DataOptions
@@ -98,12 +99,16 @@ def forecast_file(
         else:
             model = ExpLSTM.load(find_model(saved), "numpy" if backend is None else backend)
             model.set_params(freq=panel.freq)  # that of these data, so that another one is told
+            if evaluate:
+                refuse_seen(model, past)
         forecast = model.predict(history, h=horizon, level=list(level) or None)
         metrics = None
         if evaluate:
             forecast = panel_frame(last_steps(panel, horizon), dict(forecast.iloc[:, 2:].items()))
             score = {"train": history, "season_length": data.first_season(panel)}
-            metrics = evaluate_forecast(forecast, [model.alias], level=level, **score)[1]
+            naive = naive_forecasts(past, horizon, score["season_length"])
+            judged = forecast.assign(**{name: y_NH.ravel() for name, y_NH in naive.items()})
+            metrics = evaluate_forecast(judged, [model.alias, *naive], level=level, **score)[1]
             run.write_json("metrics.json", nest_metrics(metrics, "value"))
         run.write_table("forecast.csv", forecast)
         if plots is not None:
@@ -111,6 +116,26 @@ def forecast_file(
             plots.save_figure(plots.draw_forecast(facts, [model.alias]), facts, run.path, "figure")
         write_record(run, "forecast", arguments)
     return Outcome(forecast, metrics, describe_findings(panel, model))
+
+
+def refuse_seen(model: ExpLSTM, past: Panel) -> None:
+    """Refuse to score a saved model on steps that it may have been trained on.
+
+    Raises:
+        UsageError: Some held-out step is not later than the last date of the training.
+    """
+    earliest_end = last_date(past.ds_S[past.starts_N1[1:] - 1].min(keepdims=True))
+    until = model.trained_until_
+    if type(earliest_end) is type(until) and _to_order(earliest_end) < _to_order(until):
+        raise UsageError(
+            "EVALUATE_SEEN",
+            f"the saved model was trained on steps up to {until}, and --evaluate would score it on "
+            f"steps after {earliest_end}; leave --model away, or fit a model on earlier steps.",
+        )
+
+
+def _to_order(date: str | int) -> Any:
+    return pd.Timestamp(date).tz_localize(None) if isinstance(date, str) else date
 
 
 def fit_file(
