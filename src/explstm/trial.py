@@ -23,8 +23,8 @@ import pandas as pd
 
 from explstm.config import BackendName, TrainingConfig
 from explstm.errors import BackendNotInstalledError, ExpLSTMError, TrainingError
-from explstm.frame import build_panel, drop_last
-from explstm.growth import GrowthPanel, to_growth_space
+from explstm.growth import GrowthPanel
+from explstm.holdout import split_holdout
 from explstm.models.engine import FRAMEWORK_MODULES, INSTALL, OptimizerConfig, make_engine
 from explstm.models.losses import LossConfig
 from explstm.models.spec import init_weights
@@ -161,7 +161,10 @@ def run_trial(trial: Trial) -> TrialResult:
     model = ExpLSTM(backend=trial.engine, random_seed=trial.seed, **trial.settings)
     model.fit(trial.past, h=trial.horizon)
     forecast = model.predict(h=trial.horizon, level=[LEVEL])
-    space = _training_space(model, trial.past)
+    assert model.panel_ is not None
+    space, _ = split_holdout(
+        model.panel_, model.preprocessing_, model.training_config(), trial.horizon
+    )
     outputs_RHQ, gradients = _probe_first_batch(model, trial, space)
     return TrialResult(
         engine=trial.engine,
@@ -172,14 +175,6 @@ def run_trial(trial: Trial) -> TrialResult:
         first_outputs_RHQ=outputs_RHQ,
         first_gradients=gradients,
         peak_memory_mib=measure_peak_memory(),
-    )
-
-
-def _training_space(model: "ExpLSTM", past: pd.DataFrame) -> GrowthPanel:
-    panel = drop_last(build_panel(past, freq=model.freq_), model.val_size)
-    preprocessing = model.preprocessing_
-    return to_growth_space(
-        panel, growth=preprocessing.growth, season_length=preprocessing.season_length
     )
 
 
