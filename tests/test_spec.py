@@ -10,7 +10,7 @@ import pytest
 from explstm.errors import UsageError
 from explstm.growth import N_FEATURES
 from explstm.models.numpy_engine import NumpyEngine
-from explstm.models.spec import ModelSpec, init_weights
+from explstm.models.spec import ModelSpec, head_mask, init_weights
 
 
 def test_the_table_of_parameters_of_a_small_network():
@@ -71,7 +71,16 @@ def test_looking_at_the_table_does_not_change_a_specification():
         ({"hidden_sizes": (10**9,)}, "hidden_sizes.0=1000000000 cannot be used"),
         ({"activation": "tahn"}, "activation='tahn' cannot be used: input should be 'linear'"),
         ({"dropout": 1.0}, "dropout=1.0 cannot be used"),
-        ({"cell": "slstm"}, "cell='slstm' is not available yet; use cell='lstm'"),
+        ({"forget_gate": "exp"}, "forget_gate='exp' belongs to cell='slstm', found cell='lstm'"),
+        ({"n_heads": 2}, "n_heads=2 belongs to cell='slstm', found cell='lstm'"),
+        (
+            {"cell": "slstm", "output_activation": "tanh"},
+            "output_activation='tanh' belongs to cell='lstm', found cell='slstm'",
+        ),
+        (
+            {"cell": "slstm", "n_heads": 3, "hidden_sizes": (6, 4)},
+            "n_heads=3 must divide every hidden size, found hidden_sizes=(6, 4)",
+        ),
         ({"cell": "gru"}, "cell='gru' cannot be used"),
         ({"quantiles": (0.1, 0.9)}, "quantiles=(0.1, 0.9) must rise strictly and contain 0.5"),
         ({"quantiles": (0.9, 0.5, 0.1)}, "must rise strictly"),
@@ -120,6 +129,24 @@ def test_initial_kernels_are_glorot_and_orthogonal_and_the_forget_gates_open():
     np.testing.assert_allclose(recurrent @ recurrent.T, np.eye(40), atol=1e-6)
     gates = weights["lstm_0/bias"].reshape(4, 40)
     np.testing.assert_array_equal(gates, np.repeat([[0.0], [1.0], [0.0], [0.0]], 40, axis=1))
+
+
+def test_heads_keep_the_rows_of_their_own_and_start_orthogonal():
+    spec = ModelSpec(n_features=3, cell="slstm", hidden_sizes=(6,), n_heads=2)
+    shapes = {p.name: p.shape for p in spec.parameters}
+    assert shapes["slstm_0/kernel"] == (3, 24)
+    assert shapes["slstm_0/recurrent_kernel"] == (3, 24)
+    assert shapes["slstm_0/bias"] == (24,)
+    kernel = init_weights(spec, 1)["slstm_0/recurrent_kernel"].reshape(3, 4, 2, 3)
+    for head in range(2):
+        rows = kernel[:, :, head].reshape(3, 12)
+        np.testing.assert_allclose(rows @ rows.T, np.eye(3), atol=1e-6)
+
+
+def test_the_mask_of_heads_lets_each_unit_see_all_gates_of_its_head():
+    one_gate = [[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 1, 1], [0, 0, 1, 1]]
+    np.testing.assert_array_equal(head_mask(4, 2), np.tile(one_gate, (1, 4)))
+    np.testing.assert_array_equal(head_mask(3, 1), np.ones((3, 12)))
 
 
 def test_a_network_starts_as_a_random_walk():

@@ -32,6 +32,19 @@ SPECS = {
     "custom_cell": ModelSpec(
         **_BASE, hidden_sizes=(5, 4), activation="elu", recurrent_activation="hard_sigmoid"
     ),
+    "own_output": ModelSpec(
+        **_BASE, hidden_sizes=(5, 4), activation="silu", output_activation="softsign"
+    ),
+    "slstm": ModelSpec(**_BASE, cell="slstm", hidden_sizes=(5, 4)),
+    "slstm_exp": ModelSpec(
+        **_BASE,
+        cell="slstm",
+        hidden_sizes=(5,),
+        forget_gate="exp",
+        activation="elu",
+        recurrent_activation="hard_sigmoid",
+    ),
+    "slstm_heads": ModelSpec(**_BASE, cell="slstm", hidden_sizes=(6, 4), n_heads=2),
     "dense": ModelSpec(**_BASE, hidden_sizes=(4,), dense_sizes=(6, 5), dense_activation="silu"),
     "batch_norm": ModelSpec(**_BASE, hidden_sizes=(4,), dense_sizes=(6, 5), batch_norm=True),
     "dropout": ModelSpec(**_BASE, hidden_sizes=(5, 4), dense_sizes=(6,), dropout=0.4),

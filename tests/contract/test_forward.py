@@ -124,7 +124,7 @@ def test_every_activation_equals_the_truth(backend, activation):
 
 
 def test_activations_by_their_definitions():
-    from explstm.models.numpy_engine import ACTIVATION_FUNCTIONS
+    from explstm.models.numpy_cells import ACTIVATION_FUNCTIONS
 
     alpha, scale = 1.6732632423543772, 1.0507009873554805  # Klambauer et al. (2017)
     definitions = {

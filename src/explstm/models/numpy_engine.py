@@ -7,7 +7,6 @@ is asked for, so that short series do not pay for long ones.
 Axis letters: B series, T time, F features, C channels, R origins, H horizon, Q quantiles.
 """
 
-from collections.abc import Callable
 from typing import Any, NoReturn
 
 import numpy as np
@@ -29,44 +28,11 @@ from explstm.models.engine import (
 )
 from explstm.models.head import order_quantiles
 from explstm.models.losses import LossConfig, weighted_loss
+from explstm.models.numpy_cells import ACTIVATION_FUNCTIONS, State, run_cell, softplus, start_state
 from explstm.models.spec import BATCH_NORM_EPSILON, ModelSpec
 
 BLOCK = 128
 """Series that pass the recurrent layers together."""
-SELU_ALPHA = 1.6732632423543772
-SELU_SCALE = 1.0507009873554805
-
-
-def sigmoid(x: Array) -> Array:
-    """``1 / (1 + exp(-x))`` through tanh, which cannot overflow."""
-    y = np.tanh(0.5 * x)
-    y += 1
-    y *= 0.5
-    return y
-
-
-def softplus(x: Array) -> Array:
-    """``log(1 + exp(x))`` without overflow."""
-    return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
-
-
-def elu(x: Array) -> Array:
-    """``x`` above 0, ``exp(x) - 1`` below."""
-    return np.where(x > 0, x, np.expm1(np.minimum(x, 0)))
-
-
-ACTIVATION_FUNCTIONS: dict[str, Callable[[Array], Array]] = {
-    "linear": lambda x: x,
-    "tanh": np.tanh,
-    "sigmoid": sigmoid,
-    "hard_sigmoid": lambda x: np.clip(x / 6 + 0.5, 0, 1),
-    "relu": lambda x: np.maximum(x, 0),
-    "elu": elu,
-    "selu": lambda x: SELU_SCALE * np.where(x > 0, x, SELU_ALPHA * np.expm1(np.minimum(x, 0))),
-    "softplus": softplus,
-    "softsign": lambda x: x / (1 + np.abs(x)),
-    "silu": lambda x: x * sigmoid(x),
-}
 
 
 class NumpyEngine:
@@ -161,36 +127,55 @@ class NumpyEngine:
         """Refused: raises UsageError."""
         raise _inference_only()
 
+    def stream(
+        self, features_BTF: Array, states: tuple[State, ...] | None = None
+    ) -> tuple[Array, tuple[State, ...]]:
+        """Read more steps of series without reading their past again.
+
+        Args:
+            features_BTF: The next steps, at least one, of series of equal length.
+            states: What the previous call returned; None before the first step.
+
+        Returns:
+            Quantiles (B, H, Q) from the last step read, and the state of every layer after it.
+        """
+        check_features(self.spec, features_BTF)
+        features_BTF = np.asarray(features_BTF, self._dtype)
+        hidden_TBC, states = self._run_layers(features_BTF, states)
+        return self._run_dense(self._skip(hidden_TBC[-1], features_BTF[:, -1])), states
+
     def _forecast(self, features_BTF: Array, origins_BT: Array) -> Array:
         features_BTF = np.asarray(features_BTF, self._dtype)
-        hidden_TBC = features_BTF.transpose(1, 0, 2)
-        for i in range(len(self.spec.hidden_sizes)):
-            hidden_TBC = self._run_layer(i, hidden_TBC)
+        hidden_TBC, _ = self._run_layers(features_BTF, None)
         series_R, time_R = np.nonzero(origins_BT)
-        picked_RC = hidden_TBC[time_R, series_R]
-        if self.spec.residual:
-            picked_RC = np.concatenate([picked_RC, features_BTF[series_R, time_R]], axis=1)
+        picked_RC = self._skip(hidden_TBC[time_R, series_R], features_BTF[series_R, time_R])
         return self._run_dense(picked_RC)
 
-    def _run_layer(self, i: int, inputs_TBC: Array) -> Array:
-        """One LSTM over time. Source: Hochreiter & Schmidhuber (1997); Gers et al. (2000)."""
-        kernel, recurrent, bias = (
-            self._weights[f"lstm_{i}/{part}"] for part in ("kernel", "recurrent_kernel", "bias")
-        )
-        act = ACTIVATION_FUNCTIONS[self.spec.activation]
-        gate = ACTIVATION_FUNCTIONS[self.spec.recurrent_activation]
-        n_steps, n_series, width = inputs_TBC.shape
-        size = len(recurrent)
-        gates_TBG = (inputs_TBC.reshape(-1, width) @ kernel + bias).reshape(n_steps, n_series, -1)
-        hidden_TBC = np.empty((n_steps, n_series, size), self._dtype)
-        hidden_BC = cell_BC = np.zeros((n_series, size), self._dtype)
-        for t, gates_BG in enumerate(gates_TBG):
-            gates_BG += hidden_BC @ recurrent
-            open_BG = gate(gates_BG[:, : 2 * size])
-            candidate_BC = act(gates_BG[:, 2 * size : 3 * size])
-            cell_BC = open_BG[:, size:] * cell_BC + open_BG[:, :size] * candidate_BC
-            hidden_BC = np.multiply(gate(gates_BG[:, 3 * size :]), act(cell_BC), out=hidden_TBC[t])
-        return hidden_TBC
+    def _run_layers(
+        self, features_BTF: Array, states: tuple[State, ...] | None
+    ) -> tuple[Array, tuple[State, ...]]:
+        sizes, n_series = self.spec.hidden_sizes, len(features_BTF)
+        if states is None:
+            states = tuple(start_state(self.spec, size, n_series, self._dtype) for size in sizes)
+        hidden_TBC, after = features_BTF.transpose(1, 0, 2), []
+        for i, state in enumerate(states):
+            kernel, recurrent_kernel, bias = (
+                self._weights[f"{self.spec.cell}_{i}/{part}"]
+                for part in ("kernel", "recurrent_kernel", "bias")
+            )
+            n_steps, _, width = hidden_TBC.shape
+            gates_SG = hidden_TBC.reshape(-1, width) @ kernel
+            gates_SG += bias
+            hidden_TBC, state = run_cell(
+                self.spec, gates_SG.reshape(n_steps, n_series, -1), recurrent_kernel, state
+            )
+            after.append(state)
+        return hidden_TBC, tuple(after)
+
+    def _skip(self, hidden_RC: Array, features_RF: Array) -> Array:
+        if not self.spec.residual:
+            return hidden_RC
+        return np.concatenate([hidden_RC, features_RF], axis=1)
 
     def _run_dense(self, x_RC: Array) -> Array:
         weights, spec = self._weights, self.spec

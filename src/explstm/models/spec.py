@@ -3,14 +3,15 @@
 A specification is a frozen, JSON-able value. It decides everything about a network except the
 numbers in it, so that NumPy, PyTorch and Keras can build the same one and exchange weights.
 
-    features_BTF -> LSTM 0 -> dropout -> LSTM 1 -> ... -> the picked origins (R, C) -> dropout
+    features_BTF -> cell 0 -> dropout -> cell 1 -> ... -> the picked origins (R, C) -> dropout
                  -> beside the features of the origin (``residual``)
                  -> dense block 0 (linear, batch norm, activation, dropout) -> ...
                  -> head -> (R, H, Q)
 
-Canonical layout: kernels are ``(in, out)``; the four gates of an LSTM lie side by side in the order
-input, forget, candidate, output; each LSTM has one bias. The columns of the head are ordered
-horizon first, then quantile (column ``k * Q + j``).
+Canonical layout: kernels are ``(in, out)``; the four gates of a cell lie side by side in the order
+input, forget, candidate, output; each recurrent layer has one bias. A recurrent kernel of several
+heads keeps only the rows within a head: ``(size / heads, 4 * size)``. The columns of the head are
+ordered horizon first, then quantile (column ``k * Q + j``).
 
 Axis letters: B series, T time, F features, R picked origins, H horizon, Q quantiles.
 """
@@ -85,10 +86,15 @@ class ModelSpec(Configuration):
 
     Attributes:
         n_features: Inputs per time step.
-        cell: Recurrent cell.
+        cell: Recurrent cell: ``"lstm"``, or ``"slstm"`` with an exponential input gate.
         hidden_sizes: Width of each stacked recurrent layer.
-        activation: Of the candidate and of the output of a cell.
-        recurrent_activation: Of the three gates of a cell.
+        activation: Of the candidate of a cell and, unless ``output_activation`` is given, of the
+            output of an LSTM cell.
+        recurrent_activation: Of the input, forget and output gates of an LSTM cell, and of the
+            output gate of an sLSTM cell.
+        output_activation: Of the output of an LSTM cell; None for that of the candidate.
+        forget_gate: Of an sLSTM cell, ``"sigmoid"`` or ``"exp"``.
+        n_heads: Parts of an sLSTM layer that see only their own hidden state.
         dense_sizes: Width of each dense block between the recurrent layers and the head.
         dense_activation: Of the dense blocks.
         dropout: Share of the outputs of every recurrent layer and dense block dropped in training,
@@ -103,10 +109,13 @@ class ModelSpec(Configuration):
     model_config = ConfigDict(ignored_types=(cached_property,))
 
     n_features: Size = 6  # explstm.growth.N_FEATURES
-    cell: Literal["lstm"] = "lstm"
+    cell: Literal["lstm", "slstm"] = "lstm"
     hidden_sizes: Annotated[Sizes, Field(min_length=1)] = (64, 64)
     activation: Activation = "tanh"
     recurrent_activation: Activation = "sigmoid"
+    output_activation: Activation | None = None
+    forget_gate: Literal["sigmoid", "exp"] = "sigmoid"
+    n_heads: Size = 1
     dense_sizes: Sizes = ()
     dense_activation: Activation = "elu"
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
@@ -121,17 +130,21 @@ class ModelSpec(Configuration):
         """Build a specification.
 
         Raises:
-            UsageError: An unknown key, a wrong type, or a value out of range.
+            UsageError: An unknown key, a wrong type, a value out of range, or one of another cell.
         """
-        if values.get("cell") == "slstm":
-            raise UsageError("SPEC_CELL", "cell='slstm' is not available yet; use cell='lstm'.")
         super().__init__(**values)
         _check_quantiles(self.quantiles)
+        _check_cell(self)
 
     @property
     def median(self) -> int:
         """Position of the median among the quantiles."""
         return self.quantiles.index(MEDIAN)
+
+    @property
+    def cell_output(self) -> Activation:
+        """Activation of the output of an LSTM cell."""
+        return self.output_activation or self.activation
 
     @property
     def picked_size(self) -> int:
@@ -145,9 +158,13 @@ class ModelSpec(Configuration):
         width = self.n_features
         for i, size in enumerate(self.hidden_sizes):
             table += [
-                Parameter(f"lstm_{i}/kernel", (width, 4 * size), "glorot_uniform"),
-                Parameter(f"lstm_{i}/recurrent_kernel", (size, 4 * size), "orthogonal"),
-                Parameter(f"lstm_{i}/bias", (4 * size,), "forget_bias"),
+                Parameter(f"{self.cell}_{i}/kernel", (width, 4 * size), "glorot_uniform"),
+                Parameter(
+                    f"{self.cell}_{i}/recurrent_kernel",
+                    (size // self.n_heads, 4 * size),
+                    "orthogonal",
+                ),
+                Parameter(f"{self.cell}_{i}/bias", (4 * size,), "forget_bias"),
             ]
             width = size
         width = self.picked_size
@@ -198,7 +215,7 @@ def _draw(parameter: Parameter, spec: ModelSpec, seed: int) -> NDArray[np.float6
             limit = math.sqrt(6 / sum(shape))
             return _stream(parameter, seed).uniform(-limit, limit, shape)
         case "orthogonal":
-            return _orthogonal(_stream(parameter, seed), *shape)
+            return _orthogonal(_stream(parameter, seed), *shape, n_heads=spec.n_heads)
         case "forget_bias":
             return np.repeat([0.0, 1.0, 0.0, 0.0], shape[0] // 4)
         case "quantile_bias":
@@ -209,14 +226,29 @@ def _draw(parameter: Parameter, spec: ModelSpec, seed: int) -> NDArray[np.float6
             return np.zeros(shape)
 
 
+def head_mask(size: int, n_heads: int) -> NDArray[np.float32]:
+    """1 where a unit sees a gate of its own head, else 0: (size, 4 * size).
+
+    Times the recurrent kernel repeated once per head, it is the kernel of all heads together.
+    """
+    head_C = np.arange(size) * n_heads // size
+    return np.tile(head_C[:, None] == head_C, (1, 4)).astype(np.float32)
+
+
 def _stream(parameter: Parameter, seed: int) -> np.random.Generator:
     return np.random.default_rng([seed, zlib.crc32(parameter.name.encode())])
 
 
-def _orthogonal(rng: np.random.Generator, rows: int, columns: int) -> NDArray[np.float64]:
-    q, r = np.linalg.qr(rng.standard_normal((columns, rows)))
-    uniform: NDArray[np.float64] = q * np.sign(np.diag(r))  # a draw without preferred directions
-    return uniform.T
+def _orthogonal(
+    rng: np.random.Generator, rows: int, columns: int, *, n_heads: int
+) -> NDArray[np.float64]:
+    """Orthonormal rows, for each head on its own, whose columns lie in every gate."""
+    heads = []
+    for _ in range(n_heads):
+        q, r = np.linalg.qr(rng.standard_normal((columns // n_heads, rows)))
+        uniform = q * np.sign(np.diag(r))  # a draw without preferred directions
+        heads.append(uniform.T.reshape(rows, 4, -1))
+    return np.concatenate(heads, axis=2).reshape(rows, columns)
 
 
 def _random_walk_bias(spec: ModelSpec) -> NDArray[np.float64]:
@@ -246,4 +278,28 @@ def _check_quantiles(quantiles: tuple[float, ...]) -> None:
             "SPEC_QUANTILES",
             f"quantiles={quantiles} must rise strictly and contain {MEDIAN}; "
             "sort them and add the median.",
+        )
+
+
+def _check_cell(spec: ModelSpec) -> None:
+    """Refuse settings of the other cell, which would be ignored."""
+    if spec.cell == "lstm":
+        for name, found in (("forget_gate", spec.forget_gate), ("n_heads", spec.n_heads)):
+            if found != ModelSpec.model_fields[name].default:
+                raise UsageError(
+                    "SPEC_CELL",
+                    f"{name}={found!r} belongs to cell='slstm', found cell='lstm'; leave {name} "
+                    "out or use cell='slstm'.",
+                )
+    elif spec.output_activation is not None:
+        raise UsageError(
+            "SPEC_CELL",
+            f"output_activation={spec.output_activation!r} belongs to cell='lstm', found "
+            "cell='slstm', whose output has none; leave output_activation out.",
+        )
+    if any(size % spec.n_heads for size in spec.hidden_sizes):
+        raise UsageError(
+            "SPEC_HEADS",
+            f"n_heads={spec.n_heads} must divide every hidden size, found hidden_sizes="
+            f"{spec.hidden_sizes}; choose sizes that are multiples of n_heads.",
         )

@@ -113,9 +113,9 @@ class Network(keras.Model):
     def native(self) -> Iterator[tuple[str, Any]]:
         """Every variable under its canonical name; Keras' layout is the canonical one."""
         for i, lstm in enumerate(self.lstms):
-            yield f"lstm_{i}/kernel", lstm.cell.kernel
-            yield f"lstm_{i}/recurrent_kernel", lstm.cell.recurrent_kernel
-            yield f"lstm_{i}/bias", lstm.cell.bias
+            yield f"{self.spec.cell}_{i}/kernel", lstm.cell.kernel
+            yield f"{self.spec.cell}_{i}/recurrent_kernel", lstm.cell.recurrent_kernel
+            yield f"{self.spec.cell}_{i}/bias", lstm.cell.bias
         for i, dense in enumerate(self.denses):
             yield f"dense_{i}/kernel", dense.kernel
             if not self.spec.batch_norm:

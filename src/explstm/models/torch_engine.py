@@ -169,9 +169,9 @@ class Network(nn.Module):
     def native(self) -> Iterator[tuple[str, Tensor]]:
         """Every array under its canonical name, in PyTorch's own layout."""
         for i, lstm in enumerate(self.lstms):
-            yield f"lstm_{i}/kernel", lstm.get_parameter("weight_ih_l0")
-            yield f"lstm_{i}/recurrent_kernel", lstm.get_parameter("weight_hh_l0")
-            yield f"lstm_{i}/bias", lstm.get_parameter("bias_ih_l0")
+            yield f"{self.spec.cell}_{i}/kernel", lstm.get_parameter("weight_ih_l0")
+            yield f"{self.spec.cell}_{i}/recurrent_kernel", lstm.get_parameter("weight_hh_l0")
+            yield f"{self.spec.cell}_{i}/bias", lstm.get_parameter("bias_ih_l0")
         for i, dense in enumerate(self.denses):
             yield f"dense_{i}/kernel", dense.get_parameter("weight")
             if not self.spec.batch_norm:

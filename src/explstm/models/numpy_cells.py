@@ -1,0 +1,142 @@
+"""The recurrent cells in NumPy: their definition, one step at a time.
+
+A cell turns the gates of all steps (what the inputs contribute, bias included) and the state before
+them into hidden states and the state after them, so that a sequence can be read in pieces. Its four
+gates lie side by side in the order input, forget, candidate, output.
+
+**LSTM** (Hochreiter & Schmidhuber 1997; forget gate: Gers, Schmidhuber & Cummins 2000)::
+
+    c = gate(f) * c + gate(i) * activation(g)
+    h = gate(o) * output_activation(c)
+
+**sLSTM** (Beck et al. 2024, xLSTM, eqs. 8 to 17): an exponential input gate, a normaliser n and a
+stabiliser m that keeps both within float range and leaves h as it is::
+
+    log_f = log(sigmoid(f)), or f with ``forget_gate="exp"``
+    m     = max(log_f + m, i)
+    c     = exp(log_f + m_before - m) * c + exp(i - m) * activation(g)
+    n     = exp(log_f + m_before - m) * n + exp(i - m)
+    h     = gate(o) * c / n
+
+It starts from ``m = -inf``, nothing seen, so that h is a weighted mean of the candidates so far and
+the first step has n = 1. One of the two exponentials is always exactly 1, so n is never below 1.
+
+Axis letters: B series, T time, C channels, G gates (4 C).
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from explstm.models.spec import ModelSpec, head_mask
+
+Array = NDArray[Any]
+State = tuple[Array, ...]
+
+SELU_ALPHA = 1.6732632423543772
+SELU_SCALE = 1.0507009873554805
+
+
+def sigmoid(x: Array) -> Array:
+    """``1 / (1 + exp(-x))`` through tanh, which cannot overflow."""
+    y = np.tanh(0.5 * x)
+    y += 1
+    y *= 0.5
+    return y
+
+
+def softplus(x: Array) -> Array:
+    """``log(1 + exp(x))`` without overflow."""
+    return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
+
+
+def elu(x: Array) -> Array:
+    """``x`` above 0, ``exp(x) - 1`` below."""
+    return np.where(x > 0, x, np.expm1(np.minimum(x, 0)))
+
+
+ACTIVATION_FUNCTIONS: dict[str, Callable[[Array], Array]] = {
+    "linear": lambda x: x,
+    "tanh": np.tanh,
+    "sigmoid": sigmoid,
+    "hard_sigmoid": lambda x: np.clip(x / 6 + 0.5, 0, 1),
+    "relu": lambda x: np.maximum(x, 0),
+    "elu": elu,
+    "selu": lambda x: SELU_SCALE * np.where(x > 0, x, SELU_ALPHA * np.expm1(np.minimum(x, 0))),
+    "softplus": softplus,
+    "softsign": lambda x: x / (1 + np.abs(x)),
+    "silu": lambda x: x * sigmoid(x),
+}
+
+
+def start_state(spec: ModelSpec, size: int, n_series: int, dtype: DTypeLike) -> State:
+    """The state of one layer before the first step: hidden, cell and, for sLSTM, n and m."""
+    zeros_BC = np.zeros((n_series, size), dtype)
+    if spec.cell == "lstm":
+        return zeros_BC, zeros_BC
+    return zeros_BC, zeros_BC, zeros_BC, np.full_like(zeros_BC, -np.inf)
+
+
+def run_cell(
+    spec: ModelSpec, gates_TBG: Array, recurrent_kernel: Array, state: State
+) -> tuple[Array, State]:
+    """Read a sequence.
+
+    Args:
+        spec: Which cell, with which activations.
+        gates_TBG: What the inputs contribute to the gates, bias included; overwritten.
+        recurrent_kernel: Canonical, (C / heads, 4 C).
+        state: Before the first step.
+
+    Returns:
+        Hidden states (T, B, C), and the state after the last step.
+    """
+    run = run_lstm if spec.cell == "lstm" else run_slstm
+    if spec.n_heads > 1:
+        mask = head_mask(gates_TBG.shape[2] // 4, spec.n_heads)
+        recurrent_kernel = np.tile(recurrent_kernel, (spec.n_heads, 1)) * mask
+    return run(spec, gates_TBG, recurrent_kernel.astype(gates_TBG.dtype, copy=False), state)
+
+
+def run_lstm(
+    spec: ModelSpec, gates_TBG: Array, recurrent_kernel: Array, state: State
+) -> tuple[Array, State]:
+    """Read a sequence with LSTM cells; arguments as of :func:`run_cell`."""
+    activation, gate, output = (
+        ACTIVATION_FUNCTIONS[name]
+        for name in (spec.activation, spec.recurrent_activation, spec.cell_output)
+    )
+    size = len(recurrent_kernel)
+    hidden_TBC = np.empty((*gates_TBG.shape[:2], size), gates_TBG.dtype)
+    hidden_BC, cell_BC = state
+    for t, gates_BG in enumerate(gates_TBG):
+        gates_BG += hidden_BC @ recurrent_kernel
+        open_BG = gate(gates_BG[:, : 2 * size])
+        candidate_BC = activation(gates_BG[:, 2 * size : 3 * size])
+        cell_BC = open_BG[:, size:] * cell_BC + open_BG[:, :size] * candidate_BC
+        hidden_BC = np.multiply(gate(gates_BG[:, 3 * size :]), output(cell_BC), out=hidden_TBC[t])
+    return hidden_TBC, (hidden_BC, cell_BC)
+
+
+def run_slstm(
+    spec: ModelSpec, gates_TBG: Array, recurrent_kernel: Array, state: State
+) -> tuple[Array, State]:
+    """Read a sequence with sLSTM cells; arguments as of :func:`run_cell`."""
+    activation = ACTIVATION_FUNCTIONS[spec.activation]
+    gate = ACTIVATION_FUNCTIONS[spec.recurrent_activation]
+    size = len(recurrent_kernel)
+    hidden_TBC = np.empty((*gates_TBG.shape[:2], size), gates_TBG.dtype)
+    hidden_BC, cell_BC, normaliser_BC, stabiliser_BC = state
+    for t, gates_BG in enumerate(gates_TBG):
+        gates_BG += hidden_BC @ recurrent_kernel
+        i_BC, f_BC, g_BC, o_BC = np.split(gates_BG, 4, axis=1)
+        kept_BC = stabiliser_BC + (f_BC if spec.forget_gate == "exp" else -softplus(-f_BC))
+        stabiliser_BC = np.maximum(kept_BC, i_BC)
+        forget_BC = np.exp(kept_BC - stabiliser_BC)
+        input_BC = np.exp(i_BC - stabiliser_BC)
+        cell_BC = forget_BC * cell_BC + input_BC * activation(g_BC)
+        normaliser_BC = forget_BC * normaliser_BC + input_BC
+        hidden_BC = np.multiply(gate(o_BC), cell_BC / normaliser_BC, out=hidden_TBC[t])
+    return hidden_TBC, (hidden_BC, cell_BC, normaliser_BC, stabiliser_BC)

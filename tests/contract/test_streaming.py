@@ -1,0 +1,29 @@
+"""A series read in pieces is forecast as if it were read at once."""
+
+import numpy as np
+import pytest
+
+from contract.conftest import SPECS, draw_batch, draw_weights
+from explstm.models.numpy_engine import NumpyEngine
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_reading_on_equals_reading_again(name):
+    spec = SPECS[name]
+    engine = NumpyEngine(spec, draw_weights(spec))
+    features_BTF = draw_batch(spec, n_series=3, n_steps=9).features_BTF
+    states = None
+    for start, end in ((0, 4), (4, 5), (5, 9)):
+        forecast, states = engine.stream(features_BTF[:, start:end], states)
+        fresh = engine.predict_last(features_BTF[:, :end], np.full(3, end))
+        np.testing.assert_allclose(forecast, fresh, atol=1e-6)
+
+
+def test_states_handed_out_are_left_as_they_were():
+    spec = SPECS["slstm"]
+    engine = NumpyEngine(spec, draw_weights(spec))
+    features_BTF = draw_batch(spec, n_series=3, n_steps=9).features_BTF
+    _, states = engine.stream(features_BTF[:, :4])
+    first, _ = engine.stream(features_BTF[:, 4:], states)
+    again, _ = engine.stream(features_BTF[:, 4:], states)
+    np.testing.assert_array_equal(first, again)
