@@ -69,6 +69,8 @@ import tensorflow as tf  # noqa: E402
 
 random.setstate(_random_state)
 
+from explstm.models.tensorflow_cells import Recurrent  # noqa: E402
+
 
 class Network(keras.Model):
     """The layers of a specification; their weights are zero until loaded."""
@@ -77,9 +79,8 @@ class Network(keras.Model):
         """Build the layers."""
         super().__init__(dtype="float32")
         self.spec = spec
-        self.lstms = [
-            _make_lstm(spec, *sizes) for sizes in pairwise((spec.n_features, *spec.hidden_sizes))
-        ]
+        widths = (spec.n_features, *spec.hidden_sizes)
+        self.recurrents = [_make_recurrent(spec, *sizes) for sizes in pairwise(widths)]
         self.denses = [
             _make_dense(*sizes, use_bias=not spec.batch_norm)
             for sizes in pairwise((spec.picked_size, *spec.dense_sizes))
@@ -87,21 +88,21 @@ class Network(keras.Model):
         self.norms = [_make_norm(size) for size in spec.dense_sizes if spec.batch_norm]
         last = (spec.picked_size, *spec.dense_sizes)[-1]
         self.head = _make_dense(last, spec.horizon * len(spec.quantiles), use_bias=True)
-        n_drops = len(self.lstms) + len(self.denses)
+        n_drops = len(self.recurrents) + len(self.denses)
         self.drops = [keras.layers.Dropout(spec.dropout, seed=i) for i in range(n_drops)]
         self.dense_activation = keras.activations.get(spec.dense_activation)
         self.built = True
 
-    def call(self, features_BTF: Any, rows_R: Any, training: bool = False) -> Any:
-        """Quantiles (Q, R, H) from picked steps, which are positions in the flattened (B, T)."""
+    def call(self, features_TBF: Any, rows_R: Any, training: bool = False) -> Any:
+        """Quantiles (Q, R, H) from picked steps, which are positions in the flattened (T, B)."""
         drops = iter(self.drops)
-        hidden_BTC = features_BTF
-        for i, lstm in enumerate(self.lstms):
-            hidden_BTC = next(drops)(hidden_BTC, training=training) if i else hidden_BTC
-            hidden_BTC = lstm(hidden_BTC)
-        x_RC = next(drops)(_pick(hidden_BTC, rows_R), training=training)
+        hidden_TBC = features_TBF
+        for i, recurrent in enumerate(self.recurrents):
+            hidden_TBC = next(drops)(hidden_TBC, training=training) if i else hidden_TBC
+            hidden_TBC = recurrent(hidden_TBC)
+        x_RC = next(drops)(_pick(hidden_TBC, rows_R), training=training)
         if self.spec.residual:
-            x_RC = tf.concat([x_RC, _pick(features_BTF, rows_R)], 1)
+            x_RC = tf.concat([x_RC, _pick(features_TBF, rows_R)], 1)
         for i, dense in enumerate(self.denses):
             x_RC = dense(x_RC)
             x_RC = self.norms[i](x_RC, training=training) if self.spec.batch_norm else x_RC
@@ -112,10 +113,10 @@ class Network(keras.Model):
 
     def native(self) -> Iterator[tuple[str, Any]]:
         """Every variable under its canonical name; Keras' layout is the canonical one."""
-        for i, lstm in enumerate(self.lstms):
-            yield f"{self.spec.cell}_{i}/kernel", lstm.cell.kernel
-            yield f"{self.spec.cell}_{i}/recurrent_kernel", lstm.cell.recurrent_kernel
-            yield f"{self.spec.cell}_{i}/bias", lstm.cell.bias
+        for i, recurrent in enumerate(self.recurrents):
+            yield f"{self.spec.cell}_{i}/kernel", recurrent.kernel
+            yield f"{self.spec.cell}_{i}/recurrent_kernel", recurrent.recurrent_kernel
+            yield f"{self.spec.cell}_{i}/bias", recurrent.bias
         for i, dense in enumerate(self.denses):
             yield f"dense_{i}/kernel", dense.kernel
             if not self.spec.batch_norm:
@@ -327,7 +328,10 @@ def _input_signature(spec: ModelSpec) -> list[Any]:
 
 
 def _inputs(features_BTF: Array, origins_BT: Array) -> tuple[Array, Array]:
-    return np.asarray(features_BTF, np.float32), np.flatnonzero(origins_BT)
+    """Features, time first, and the picked steps as positions in the flattened (T, B)."""
+    series_R, time_R = np.nonzero(origins_BT)
+    features_TBF = np.ascontiguousarray(np.swapaxes(features_BTF, 0, 1), np.float32)
+    return features_TBF, time_R * len(origins_BT) + series_R
 
 
 def _copy(tensor: Any) -> Array:
@@ -335,24 +339,14 @@ def _copy(tensor: Any) -> Array:
     return np.array(tensor.numpy())
 
 
-def _pick(sequence_BTC: Any, rows_R: Any) -> Any:
-    return tf.gather(tf.reshape(sequence_BTC, (-1, sequence_BTC.shape[-1])), rows_R)
+def _pick(sequence_TBC: Any, rows_R: Any) -> Any:
+    return tf.gather(tf.reshape(sequence_TBC, (-1, sequence_TBC.shape[-1])), rows_R)
 
 
-def _make_lstm(spec: ModelSpec, input_size: int, size: int) -> Any:
-    lstm = keras.layers.LSTM(
-        size,
-        activation=spec.activation,
-        recurrent_activation=spec.recurrent_activation,
-        kernel_initializer="zeros",
-        recurrent_initializer="zeros",
-        unit_forget_bias=False,
-        return_sequences=True,
-        seed=0,
-        dtype="float32",
-    )
-    lstm.build((None, None, input_size))
-    return lstm
+def _make_recurrent(spec: ModelSpec, input_size: int, size: int) -> Recurrent:
+    recurrent = Recurrent(spec, size)
+    recurrent.build((None, None, input_size))
+    return recurrent
 
 
 def _make_dense(input_size: int, size: int, *, use_bias: bool) -> Any:
