@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from explstm import calendar
 from explstm.calendar import (
     add_steps,
     count_steps,
@@ -109,8 +110,9 @@ MADE_BY_PANDAS = [
 
 
 @pytest.mark.parametrize("freq", MADE_BY_PANDAS)
-@pytest.mark.parametrize("unit", ["ns", "s"])
-def test_infer_freq_finds_what_pandas_made(freq, unit):
+@pytest.mark.parametrize(("unit", "block"), [("ns", calendar.BLOCK), ("s", 7)])
+def test_infer_freq_finds_what_pandas_made(freq, unit, block, monkeypatch):
+    monkeypatch.setattr(calendar, "BLOCK", block)
     dates = pd.date_range("2019-12-20", periods=40, freq=freq).to_numpy()
     assert infer(dates, dates[5:20], unit=unit) == freq
 
@@ -132,6 +134,12 @@ def test_infer_freq_sees_days_that_daylight_saving_makes_shorter():
 
 def test_infer_freq_of_integers_is_their_most_common_step():
     assert infer_freq(np.array([0, 5, 10, 20, 25, 3, 8]), np.array([0, 5, 7])) == 5
+
+
+def test_infer_freq_counts_steps_over_all_blocks(monkeypatch):
+    monkeypatch.setattr(calendar, "BLOCK", 2)
+    assert infer_freq(np.array([0, 3, 6, 7, 8, 11, 12, 13]), np.array([0, 8])) == 1
+    assert infer_freq(np.array([0, 3, 6, 7, 8, 11, 0, 3]), np.array([0, 6, 8])) == 3
 
 
 def test_infer_freq_needs_two_dates():

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from explstm import calendar
 from explstm.errors import DataError, UsageError
 from explstm.frame import (
     build_panel,
@@ -125,6 +126,21 @@ def test_a_value_and_a_missing_value_contradict_each_other():
 
 
 # Missing values and gaps
+
+
+@pytest.mark.parametrize("block", [1, 5])
+def test_gaps_are_filled_alike_in_any_blocks(block, monkeypatch):
+    zone = "Europe/Berlin"
+    days = pd.date_range("2024-03-25", periods=14, tz=zone)
+    df = pd.DataFrame({"unique_id": ["a"] * 14 + ["b"] * 14, "ds": [*days, *days], "y": 1.0})
+    df = df.drop(index=[3, 6, 7, 20])
+    whole = build_panel(df, fill="forward")
+    monkeypatch.setattr(calendar, "BLOCK", block)
+    assert_same(build_panel(df, fill="forward"), whole)
+    assert whole.ds_S.tolist() == [day.value for day in [*days, *days]]
+    df.loc[15, "ds"] += pd.Timedelta(1, "h")
+    with pytest.raises(DataError, match="series 'b'"):
+        build_panel(df, fill="forward")
 
 
 def test_gaps_are_refused_by_name_unless_a_rule_fills_them():

@@ -1,8 +1,10 @@
 """Files to tables: what pandas swallows is refused with its line, what is odd but valid is kept."""
 
 import gzip
+import io
 import os
 import socket
+import tracemalloc
 
 import numpy as np
 import pandas as pd
@@ -10,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from explstm import delimited, reading
+from explstm import calendar, delimited, reading
 from explstm.errors import BackendNotInstalledError, DataError, ExpLSTMError, UsageError
 from explstm.frame import build_panel
 from explstm.reading import parse_table, read_table
@@ -271,12 +273,17 @@ ROW = st.tuples(FIELD, YEARS, VALUE).map(",".join)
 
 
 @given(
-    st.lists(ROW, min_size=1, max_size=4), st.sampled_from(["\n", "\r\n", "\n\n"]), st.booleans()
+    st.lists(ROW, min_size=1, max_size=4),
+    st.sampled_from(["\n", "\r\n", "\n\n"]),
+    st.booleans(),
+    st.sampled_from([1, 12, delimited.BLOCK_BYTES]),
 )
-def test_what_the_fast_pass_reads_the_exact_pass_reads_alike(rows, end, closed):
+def test_what_the_fast_pass_reads_the_exact_pass_reads_alike(rows, end, closed, block_bytes):
     data = end.join(["unique_id,ds,y", *rows]).encode() + (end.encode() if closed else b"")
     dialect = delimited.Dialect("f", ",", ".", None, ("",), ("unique_id", "ds", "y"), 0, 1, 2)
-    fast = delimited.split_fast(data, dialect)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(delimited, "BLOCK_BYTES", block_bytes)
+        fast = delimited.split_fast(io.BytesIO(data), dialect)
     if fast is None:
         return
     exact = delimited.split_exact(data, dialect)
@@ -289,7 +296,48 @@ def test_what_the_fast_pass_reads_the_exact_pass_reads_alike(rows, end, closed):
 )
 def test_the_fast_pass_reads_what_is_common(text):
     dialect = delimited.Dialect("f", ",", ".", None, ("",), ("unique_id", "ds", "y"), 0, 1, 2)
-    assert delimited.split_fast(HEAD + text.encode(), dialect) is not None
+    assert delimited.split_fast(io.BytesIO(HEAD + text.encode()), dialect) is not None
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ("s7,2024-01-01,x\n", "line 10: 'x' is not a finite number"),
+        ("s7,2024-01-01\n", "line 10: found 2 fields"),
+        ("s7,2024-01-32,1\n", "line 10: '2024-01-32' is not written as ISO date"),
+        (",2024-01-01,1\n", "line 10: the id is empty"),
+        ('"s7\ns8,2024-01-01,1\n', "line 10: unexpected end of data"),
+    ],
+)
+def test_a_fault_in_a_later_block_is_named_by_its_line(fault, message, monkeypatch):
+    monkeypatch.setattr(delimited, "BLOCK_BYTES", 40)
+    rows = [f"s{i},2024-01-01,{i}\n" for i in range(8)]
+    assert len(parse("unique_id,ds,y\n" + "".join(rows))) == 8
+    assert message in refusal("unique_id,ds,y\n" + "".join([*rows, fault, *rows]))
+
+
+def test_a_byte_that_is_no_text_is_found_in_any_block(monkeypatch):
+    monkeypatch.setattr(delimited, "BLOCK_BYTES", 40)
+    rows = b"".join(b"note %d,s,1,1\n" % i for i in range(99))
+    head = b"note,unique_id,ds,y\n"
+    assert len(parse(head + rows)) == 99
+    assert "byte 1300 is 0xfc" in refusal(head + rows[:1280] + b"\xfc" + rows[1280:])
+    assert "NUL at byte 1300" in refusal(head + rows[:1280] + b"\0" + rows[1280:])
+
+
+def test_reading_needs_memory_for_the_columns_and_one_block(tmp_path, monkeypatch):
+    monkeypatch.setattr(delimited, "BLOCK_BYTES", 2**16)
+    monkeypatch.setattr(calendar, "BLOCK", 2**12)
+    n_rows, note = 60_000, "n" * 200
+    rows = (f"{i // 60},2024-{i % 12 + 1:02},{i},{note}\n" for i in range(n_rows))
+    path = tmp_path / "long.csv"
+    path.write_text("unique_id,ds,y,note\n" + "".join(rows))
+    tracemalloc.start()
+    try:
+        read_table(path)
+        assert tracemalloc.get_traced_memory()[1] < 60 * n_rows  # the file has 220 bytes per row
+    finally:
+        tracemalloc.stop()
 
 
 @given(st.integers(0, 10**6), st.integers(0, 255))
@@ -330,6 +378,22 @@ def test_only_regular_files_are_read(tmp_path):
         with pytest.raises(DataError, match=reason) as caught:
             read_table(path)
         assert str(caught.value).count("DATA_PATH") == 1
+
+
+@pytest.mark.parametrize("rows", [b"a,1,1\n", b"a,1\n"])
+def test_a_file_that_changes_while_it_is_read_is_refused(rows, tmp_path, monkeypatch):
+    path = tmp_path / "growing.csv"
+    path.write_bytes(HEAD + rows)
+
+    def grow(*arguments):
+        with path.open("ab") as file:
+            file.write(b"a,2,2\n")
+        return split(*arguments)
+
+    split = delimited.split_fast
+    monkeypatch.setattr(reading, "split_fast", grow)
+    with pytest.raises(DataError, match=r"'.*growing\.csv' changed while it was read"):
+        read_table(path)
 
 
 def test_large_files_are_refused_before_they_are_read(tmp_path, monkeypatch):

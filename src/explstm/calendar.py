@@ -11,6 +11,7 @@ Axes: N series in a panel, S steps of all series laid end to end, H horizon.
 """
 
 import re
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import tzinfo
 from typing import Any, Literal
@@ -26,6 +27,8 @@ Freq = str | int
 Dates = npt.NDArray[Any]
 """datetime64 of any unit, or int64."""
 
+BLOCK = 2**18
+"""Dates that are worked on together, so that temporary memory does not grow with a panel."""
 _DAY = np.timedelta64(1, "D")
 _MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
 _WEEKDAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
@@ -51,6 +54,11 @@ class Rule:
     unit: Literal["integer", "tick", "day", "business", "month"]
     n: int
     at_end: bool = False
+
+
+def date_blocks(n: int) -> Iterator[slice]:
+    """Consecutive slices that cover ``n`` dates."""
+    return (slice(first, min(first + BLOCK, n)) for first in range(0, n, BLOCK))
 
 
 def parse_freq(freq: Freq) -> Rule:
@@ -230,25 +238,37 @@ def infer_freq(
         raise DataError(
             "FREQ_UNKNOWN", "no series has two dates to find the frequency from; pass freq."
         )
+
+    def walk(local: bool = True) -> _Walk:
+        for block in date_blocks(len(inside)):
+            ds = ds_S[block.start : block.stop + 1]
+            yield to_local(ds, Rule("day", 1), time_zone) if local else ds, inside[block]
+
     if not np.issubdtype(ds_S.dtype, np.datetime64):
-        return _most_common(np.diff(ds_S)[inside])
-    ticks = _most_common(np.diff(ds_S)[inside].astype("m8[ns]"))
+        return _most_common(np.diff(ds)[within] for ds, within in walk(local=False))
+    ticks = _most_common(np.diff(ds)[within].astype("m8[ns]") for ds, within in walk(local=False))
     # 23 hours: the shortest local day; a zone's daily series has some of them in UTC.
     if ticks < 23 * 3600 * 10**9:
         return _name_ticks(ticks)
-    local_S = to_local(ds_S, Rule("day", 1), time_zone)
-    step = _most_common(np.diff(local_S.astype("M8[D]"))[inside])
+    step = _most_common(np.diff(ds.astype("M8[D]"))[within] for ds, within in walk())
     if time_zone is None and ticks % _DAY_TICKS:
         return _name_ticks(ticks)
-    if step >= 28 and (month := _month_freq(local_S, starts_N1, inside)) is not None:
+    # Four weeks look like a month until the day drifts; some thousand dates tell.
+    some_S = to_local(ds_S[:10_000], Rule("day", 1), time_zone)
+    if step >= 28 and (month := _month_freq(walk, some_S, starts_N1)) is not None:
         return month
-    return _name_days(step, local_S, inside)
+    return _name_days(step, walk)
 
 
-def _most_common(steps: Dates) -> int:
+_Walk = Iterator[tuple[Dates, npt.NDArray[np.bool_]]]
+"""Blocks of dates, each with the first date of the next, and which steps lie within a series."""
+
+
+def _most_common(blocks: Iterable[Dates]) -> int:
     """The most frequent step, in its own unit; of equally frequent ones the smallest."""
-    counts = pd.Series(steps.astype(np.int64)).value_counts()
-    return int(counts.index[counts == counts.iloc[0]].min())
+    counts = pd.concat([pd.Series(steps.astype(np.int64)).value_counts() for steps in blocks])
+    counts = counts.groupby(level=0).sum()
+    return int(counts.index[counts == counts.max()].min())
 
 
 def _name_ticks(ticks: int) -> str:
@@ -258,41 +278,56 @@ def _name_ticks(ticks: int) -> str:
     return f"{ticks}ns"
 
 
-def _name_days(step: int, ds_S: Dates, inside: npt.NDArray[np.bool_]) -> str:
-    weekday_S = (ds_S.astype("M8[D]").astype(np.int64) + 3) % 7
+def _name_days(step: int, walk: Callable[[], _Walk]) -> str:
     if step == 1:
         # Business days: weekends are crossed, and never hold a date.
-        crossed = (np.diff(weekday_S) < 0) & inside
-        return "B" if crossed.any() and weekday_S.max() < 5 else "D"
+        crossed = weekend = False
+        for ds, within in walk():
+            weekday = _weekday(ds)
+            crossed |= bool(((np.diff(weekday) < 0) & within).any())
+            weekend |= bool(weekday.max() >= 5)
+        return "B" if crossed and not weekend else "D"
     if step % 7 == 0:
-        return f"{step // 7 if step > 7 else ''}W-{_WEEKDAYS[int(weekday_S[-1])]}"
+        *_, (ds, _) = walk()
+        return f"{step // 7 if step > 7 else ''}W-{_WEEKDAYS[int(_weekday(ds[-1:])[0])]}"
     return f"{step}D"
 
 
+def _weekday(ds: Dates) -> npt.NDArray[np.int64]:
+    """0 for Monday to 6."""
+    return (ds.astype("M8[D]").astype(np.int64) + 3) % 7
+
+
 def _month_freq(
-    ds_S: Dates, starts_N1: npt.NDArray[np.int64], inside: npt.NDArray[np.bool_]
+    walk: Callable[[], _Walk], some_S: Dates, starts_N1: npt.NDArray[np.int64]
 ) -> str | None:
-    """Alias of a step of whole months, or None where the dates do not follow one."""
-    month_S = ds_S.astype("M8[M]")
-    n = _most_common(np.diff(month_S)[inside])
-    day_S = ds_S.astype("M8[D]")
-    at_end = bool((day_S == (month_S + 1).astype("M8[D]") - _DAY).all())
+    """Alias of a step of whole months, or None where the first dates do not follow one."""
+    n = _most_common(np.diff(ds.astype("M8[M]"))[within] for ds, within in walk())
+    at_end = all(
+        (ds.astype("M8[D]") == (ds.astype("M8[M]") + 1).astype("M8[D]") - _DAY).all()
+        for ds, _ in walk()
+    )
     if not at_end:
-        # Four weeks look like a month until the day drifts; some thousand dates tell.
-        some = slice(0, 10_000)
-        first_S = np.repeat(day_S[starts_N1[:-1]], np.diff(starts_N1))[some]
+        day_S = some_S.astype("M8[D]")
+        first_S = day_S[starts_N1[find_series(starts_N1, np.arange(len(day_S)))]]
         rule = Rule("month", 1)
-        if (
-            add_steps(first_S, count_steps(first_S, day_S[some], rule), rule) != day_S[some]
-        ).mean() > 0.5:
+        if (add_steps(first_S, count_steps(first_S, day_S, rule), rule) != day_S).mean() > 0.5:
             return None
+    *_, (ds, _) = walk()
     kind = "E" if at_end else "S"
-    month = int(month_S[-1].astype(int)) % 12
+    month = int(ds[-1].astype("M8[M]").astype(int)) % 12
     if n % 12 == 0:
         return f"{n // 12 if n > 12 else ''}Y{kind}-{_MONTHS[month]}"
     if n == 3:
         return f"Q{kind}-{_MONTHS[month % 3 + (9 if at_end else 0)]}"
     return f"{n if n > 1 else ''}M{kind}"
+
+
+def find_series(
+    starts_N1: npt.NDArray[np.int64], position: npt.NDArray[np.int64]
+) -> npt.NDArray[np.int64]:
+    """Which series each flat position belongs to."""
+    return np.searchsorted(starts_N1, position, side="right") - 1
 
 
 def default_season_length(freq: Freq) -> tuple[int, ...]:

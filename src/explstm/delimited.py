@@ -1,9 +1,9 @@
 """Delimited text: a CSV split into ids, dates and values, strictly.
 
 Contract: every line has as many fields as the header; a field that begins with a quote ends with
-one; nothing is skipped or padded. :func:`split_fast` reads in a few vectorised passes and returns
-None where it cannot vouch for a file; :func:`split_exact` reads line by line, decides, and names
-the line at fault. On every valid CSV the two agree.
+one; nothing is skipped or padded. :func:`split_fast` reads block by block, in a few vectorised
+passes, and returns None where it cannot vouch for a file; :func:`split_exact` reads line by line,
+decides, and names the line at fault. On every valid CSV the two agree.
 
 Axes: S rows of a table.
 """
@@ -13,7 +13,7 @@ import io
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,8 @@ from explstm.errors import DataError, UsageError
 from explstm.parsing import name_cells, parse_numbers
 from explstm.tables import check_names, choose_columns
 
+BLOCK_BYTES = 1 << 23
+"""Of a file that are read together; of the rest only what its columns hold is kept."""
 _BOOLEANS = (b"true", b"True", b"TRUE", b"false", b"False", b"FALSE")
 MAX_COLUMNS = 1000
 MAX_HEADER = 100_000
@@ -113,23 +115,70 @@ def read_header(
     )
 
 
+class _Texts:
+    """A column of texts that comes in blocks: every distinct text once, and a code for each row."""
+
+    def __init__(self) -> None:
+        self._code_of: dict[str, int] = {}
+        self._codes = bytearray()
+
+    def add(self, block: pd.Categorical) -> None:
+        code_of = self._code_of
+        codes = [code_of.setdefault(text, len(code_of)) for text in block.categories]
+        self._codes += np.array(codes, dtype=np.int32)[block.codes].data
+
+    def join(self) -> pd.Categorical:
+        return pd.Categorical.from_codes(np.frombuffer(self._codes, np.int32), list(self._code_of))
+
+
 def split_fast(
-    data: bytes, dialect: Dialect
+    file: BinaryIO, dialect: Dialect
 ) -> tuple[Any, Any, npt.NDArray[np.float64], pd.Index] | None:
-    """Ids, dates (texts), values and lines by vectorised passes; None where those cannot vouch."""
-    lines = _count_lines(data, dialect)
-    if lines is None or dialect.missing != ("",):
+    """Ids, dates (texts), values and lines by vectorised passes; None where those cannot vouch.
+
+    Args:
+        file: Stands at its header.
+        dialect: How it is written.
+    """
+    if dialect.missing != ("",) or _count_lines(file.readline(), dialect) != 1:
         return None
+    id_S, date_S, values, rows = _Texts(), _Texts(), bytearray(), 0
+    for block in _iterate_blocks(file):
+        counted = _count_lines(block, dialect)
+        table = None if counted is None else _read_block_fast(block, dialect)
+        if counted is None or table is None or len(table) != counted:
+            return None
+        if dialect.id_at is not None:
+            id_S.add(table[dialect.id_at].array)
+        date_S.add(table[dialect.time_at].array)
+        values += table[dialect.target_at].to_numpy().data
+        rows += counted
+    if rows == 0:
+        return None
+    ids = None if dialect.id_at is None else id_S.join()
+    return ids, date_S.join(), np.frombuffer(values), pd.RangeIndex(2, rows + 2, name="line")
+
+
+def _iterate_blocks(file: BinaryIO) -> Iterator[bytes]:
+    """The rest of a file in blocks of whole lines; the last one without line ends at its end."""
+    block = file.read(BLOCK_BYTES) + file.readline()
+    while block:
+        ahead = file.read(BLOCK_BYTES) + file.readline()
+        yield block if ahead else block.rstrip(b"\r\n")
+        block = ahead
+
+
+def _read_block_fast(block: bytes, dialect: Dialect) -> pd.DataFrame | None:
+    """The columns of some rows by their positions; None where the exact pass may read others."""
     columns = {dialect.time_at: "category", dialect.target_at: "float64"}
     if dialect.id_at is not None:
         columns[dialect.id_at] = "category"
     try:
         table = pd.read_csv(
-            io.BytesIO(data),
+            io.BytesIO(block),
             sep=dialect.sep,
             decimal=dialect.decimal,
             header=None,
-            skiprows=1,
             usecols=list(columns),
             dtype=columns,
             keep_default_na=False,
@@ -140,36 +189,44 @@ def split_fast(
     except ValueError:
         return None
     y_S = table[dialect.target_at].to_numpy()
-    if len(table) != lines - 1 or np.isinf(y_S).any():
-        return None
     # A stretch of nothing but "True" and "False" would pass for ones and zeros.
-    if ((y_S == 0) | (y_S == 1)).any() and any(word in data for word in _BOOLEANS):
-        return None
-    id_S = None if dialect.id_at is None else table[dialect.id_at].array
-    return id_S, table[dialect.time_at].array, y_S, pd.RangeIndex(2, lines + 1, name="line")
+    is_bool = ((y_S == 0) | (y_S == 1)).any() and any(word in block for word in _BOOLEANS)
+    return None if is_bool or np.isinf(y_S).any() else table
 
 
-def _count_lines(data: bytes, dialect: Dialect) -> int | None:
-    """Lines of a CSV that all have the fields of the header; None where any has not.
+def _count_lines(block: bytes, dialect: Dialect) -> int | None:
+    """Lines of text that all have the fields of the header; None where any has not.
 
-    Of the whole file only separators, line ends and quotes are kept; what is left without what the
+    Of the whole block only separators, line ends and quotes are kept; what is left without what the
     quotes enclose must be the same few bytes for every line.
     """
-    if b"\r" in data and data.count(b"\r") != data.count(b"\r\n"):
+    if b"\r" in block and block.count(b"\r") != block.count(b"\r\n"):
         return None
-    structure = data.translate(None, _all_but(b'\n"' + dialect.sep.encode()))
+    if b"\0" in block or not _is_utf8(block):
+        return None
+    structure = block.translate(None, _all_but(b'\n"' + dialect.sep.encode()))
     if b'"' in structure:
-        if not _quotes_whole_fields(data, dialect.sep):
+        if not _quotes_whole_fields(block, dialect.sep):
             return None
         ends = structure.count(b"\n")
         structure = re.sub(rb'"[^"]*"', b"", structure)
         if structure.count(b"\n") < ends:  # a line end inside quotes
             return None
     line = dialect.sep.encode() * (len(dialect.names) - 1) + b"\n"
-    if not data.endswith(b"\n"):
+    if not block.endswith(b"\n"):
         structure += b"\n"
     lines = len(structure) // len(line)
     return lines if structure == line * lines else None
+
+
+def _is_utf8(block: bytes) -> bool:
+    if block.isascii():
+        return True
+    try:
+        block.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _all_but(kept: bytes) -> bytes:

@@ -82,6 +82,7 @@ class DataOptions:
                 id_col=canonical.id_col,
                 time_col=canonical.time_col,
                 target_col=canonical.target_col,
+                id_type=canonical.id_type,
             ),
         )
 

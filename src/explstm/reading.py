@@ -3,25 +3,27 @@
 Contract: :func:`read_table` returns the ids as text, the dates and the values of a regular file; an
 index named ``line`` holds the physical lines of a CSV. The content decides what a file is, not its
 name. Ids such as ``007`` and ``NA`` stay what they are; nothing is guessed, skipped or padded.
-Addresses, pipes and devices are refused.
+Addresses, pipes and devices are refused. Of a CSV in UTF-8 only one block is in memory at a time,
+unless its lines have to be read one by one.
 
 Axes: S rows of a table.
 """
 
 import codecs
+import io
 import os
 import re
 import stat
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from explstm.calendar import Dates
-from explstm.delimited import Dialect, read_header, split_exact, split_fast
+from explstm.delimited import MAX_HEADER, Dialect, read_header, split_exact, split_fast
 from explstm.errors import BackendNotInstalledError, DataError, UsageError
 from explstm.parsing import name_cells, parse_dates, quote
 from explstm.tables import DEFAULT_ID_COL, SINGLE_SERIES_ID, choose_columns, take_columns
@@ -72,26 +74,33 @@ def read_table(
         missing: Texts that stand for a missing value in the column of values.
 
     Returns:
-        The columns ``id_col`` (str), ``time_col`` (datetime64 or int64), ``target_col`` (float64).
+        The columns ``id_col`` (categories of str), ``time_col`` (datetime64 or int64) and
+        ``target_col`` (float64).
 
     Raises:
         UsageError: An argument that cannot be used.
         DataError: A file that cannot be read, or a line that is not what its columns must hold.
         BackendNotInstalledError: A Parquet file, and pyarrow is not installed.
     """
-    data = _read_bytes(path)
-    return parse_table(
-        data,
-        os.fspath(path),
-        id_col=id_col,
-        time_col=time_col,
-        target_col=target_col,
-        sep=sep,
-        decimal=decimal,
-        encoding=encoding,
-        date_format=date_format,
-        missing=missing,
-    )
+    name = os.fspath(path)
+    try:
+        with _open_regular(name) as file:
+            before = os.fstat(file.fileno())
+            try:
+                return _parse_file(
+                    file,
+                    name,
+                    (id_col, time_col, target_col),
+                    sep=sep,
+                    decimal=decimal,
+                    encoding=encoding,
+                    date_format=date_format,
+                    missing=tuple(missing),
+                )
+            finally:
+                _check_unchanged(before, os.fstat(file.fileno()), name)
+    except OSError as error:
+        raise _unreadable(name, error) from None
 
 
 def parse_table(
@@ -111,19 +120,45 @@ def parse_table(
 
     The other arguments, the result and the errors are those of :func:`read_table`.
     """
+    return _parse_file(
+        io.BytesIO(data),
+        name,
+        (id_col, time_col, target_col),
+        sep=sep,
+        decimal=decimal,
+        encoding=encoding,
+        date_format=date_format,
+        missing=tuple(missing),
+    )
+
+
+def _parse_file(
+    file: BinaryIO,
+    name: str,
+    columns: tuple[str, str, str],
+    *,
+    encoding: str,
+    **written: Any,
+) -> pd.DataFrame:
     where = quote(Path(name).name)
-    columns = (id_col, time_col, target_col)
-    if data[:4] == b"PAR1":
-        return _read_parquet(data, where, columns)
-    data = _decode(data, where, encoding)
-    dialect = read_header(data, where, columns, sep, decimal, date_format, tuple(missing))
-    fields = split_fast(data, dialect) or split_exact(data, dialect)
+    if file.read(4) == b"PAR1":
+        file.seek(0)
+        return _read_parquet(file.read(), where, columns)
+    file.seek(0)
+    if not _is_utf8(encoding):
+        file = io.BytesIO(_decode(file.read(), where, encoding))
+    head = file.read(2 * MAX_HEADER) + file.readline()
+    dialect = read_header(_decode(head, where), where, columns, **written)
+    file.seek(len(codecs.BOM_UTF8) if head.startswith(codecs.BOM_UTF8) else 0)
+    fields = split_fast(file, dialect)
+    if fields is None:
+        file.seek(0)
+        fields = split_exact(_decode(file.read(), where), dialect)
     return _type_columns(*fields, dialect, columns)
 
 
-def _read_bytes(path: str | os.PathLike[str]) -> bytes:
-    """The content of a regular file of bounded size, as one consistent whole."""
-    name = os.fspath(path)
+def _open_regular(name: str) -> BinaryIO:
+    """A regular file of bounded size, open for reading."""
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:", name) and not os.path.exists(name):
         raise UsageError(
             "DATA_PATH", f"path={quote(name)} is an address, not a file; download it first."
@@ -133,43 +168,50 @@ def _read_bytes(path: str | os.PathLike[str]) -> bytes:
         descriptor = os.open(
             name, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
         )
-        with os.fdopen(descriptor, "rb") as file:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode):
-                raise DataError(
-                    "DATA_PATH", f"{quote(name)} is not a regular file; pass a CSV or Parquet file."
-                )
-            if status.st_size > MAX_BYTES:
-                raise DataError(
-                    "DATA_TOO_LARGE",
-                    f"{quote(name)} has {status.st_size:,} bytes, more than {MAX_BYTES:,}; split "
-                    "it by series.",
-                )
-            data = file.read(status.st_size + 1)
-    except DataError:
-        raise
+        file = os.fdopen(descriptor, "rb")
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        reason = getattr(error, "strerror", None) or str(error)
+        raise _unreadable(name, error) from None
+    status = os.fstat(descriptor)
+    if stat.S_ISREG(status.st_mode) and status.st_size <= MAX_BYTES:
+        return file
+    file.close()
+    if not stat.S_ISREG(status.st_mode):
         raise DataError(
-            "DATA_PATH", f"{quote(name)} cannot be read: {reason}; check the path."
-        ) from None
-    if len(data) != status.st_size:
+            "DATA_PATH", f"{quote(name)} is not a regular file; pass a CSV or Parquet file."
+        )
+    raise DataError(
+        "DATA_TOO_LARGE",
+        f"{quote(name)} has {status.st_size:,} bytes, more than {MAX_BYTES:,}; split it by series.",
+    )
+
+
+def _unreadable(name: str, error: Exception) -> DataError:
+    reason = getattr(error, "strerror", None) or str(error)
+    return DataError("DATA_PATH", f"{quote(name)} cannot be read: {reason}; check the path.")
+
+
+def _check_unchanged(before: os.stat_result, after: os.stat_result, name: str) -> None:
+    """Refuse a file that was written while it was read, whatever that did to its content."""
+    if (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
         raise DataError(
             "DATA_PATH", f"{quote(name)} changed while it was read; wait until it is complete."
         )
-    return data
 
 
-def _decode(data: bytes, where: str, encoding: str) -> bytes:
-    """The text of a CSV in UTF-8, without byte order mark, ended by one line end at most."""
+def _is_utf8(encoding: str) -> bool:
     try:
         "".encode(encoding)  # refuses those that encode something else than text, too
-        is_utf8 = codecs.lookup(encoding).name in ("utf-8", "utf-8-sig")
+        return codecs.lookup(encoding).name in ("utf-8", "utf-8-sig")
     except (LookupError, ValueError):
         raise UsageError(
             "CONFIG_VALUE",
             f"encoding={encoding!r} is no encoding of text; use 'latin-1', for example.",
         ) from None
+
+
+def _decode(data: bytes, where: str, encoding: str = "utf-8") -> bytes:
+    """The text of a CSV in UTF-8, without byte order mark, ended by one line end at most."""
+    is_utf8 = _is_utf8(encoding)
     for signature, meaning in _SIGNATURES:
         if data[:64].lstrip().startswith(signature):
             raise DataError(
@@ -200,7 +242,7 @@ def _decode(data: bytes, where: str, encoding: str) -> bytes:
             "DATA_NUL",
             f"{where} has a NUL at byte {nul}, so it is damaged or not text; export it again.",
         )
-    # Half a gigabyte is not copied for nothing.
+    # Gigabytes are not copied for nothing.
     if data.endswith((b"\n\n", b"\r\n")):
         data = data.rstrip(b"\r\n")
     if not data or data.isspace():
@@ -219,12 +261,12 @@ def _type_columns(
     """The table of texts and values with its dates read and its ids checked."""
     id_col, time_col, _ = columns
     if id_S is None:
-        id_S = np.full(len(y_S), SINGLE_SERIES_ID, dtype=object)
-    elif isinstance(id_S, pd.Categorical):
-        id_S = np.asarray(id_S.categories, dtype=object)[id_S.codes]
-    blank_S = id_S == ""
-    if blank_S.any():
-        cell = name_cells(id_col, index)(int(np.argmax(blank_S)))
+        id_S = pd.Categorical.from_codes(np.zeros(len(y_S), dtype=np.int8), [SINGLE_SERIES_ID])
+    id_S = pd.Categorical(id_S)
+    blank_N = np.array([name == "" for name in id_S.categories])
+    if blank_N.any():
+        row = int(np.argmax(id_S.codes == np.argmax(blank_N)))
+        cell = name_cells(id_col, index)(row)
         raise DataError("DATA_BAD_ID", f"{cell}: the id is empty; give every row an id.")
     name_date = name_cells(time_col, index, id_S.__getitem__)
     ds_S, zone = parse_dates(date_S, name_date, date_format=dialect.date_format)
@@ -232,7 +274,7 @@ def _type_columns(
 
 
 def _make_frame(
-    id_S: npt.NDArray[np.object_],
+    id_S: pd.Categorical,
     ds_S: Dates,
     zone: Any,
     y_S: npt.NDArray[np.float64],
@@ -242,8 +284,8 @@ def _make_frame(
     date_S = pd.Series(ds_S)
     if zone is not None:
         date_S = date_S.dt.tz_localize("UTC").dt.tz_convert(zone)
-    arrays = (pd.Series(id_S, dtype=object).array, date_S.array, y_S)
-    return pd.DataFrame(dict(zip(columns, arrays, strict=True)), index=index)
+    arrays = (id_S, date_S.array, y_S)
+    return pd.DataFrame(dict(zip(columns, arrays, strict=True)), index=index, copy=False)
 
 
 def _read_parquet(data: bytes, where: str, columns: tuple[str, str, str]) -> pd.DataFrame:
@@ -275,5 +317,5 @@ def _read_parquet(data: bytes, where: str, columns: tuple[str, str, str]) -> pd.
         reason = " ".join(str(error).split())[:200]
         raise DataError("DATA_CORRUPT", f"{where} is damaged: {reason}; export it again.") from None
     taken = take_columns(table, id_col=id_col, time_col=time_col, target_col=target_col)
-    id_S = taken.ids_N[taken.code_S]
+    id_S = pd.Categorical.from_codes(taken.code_S, taken.ids_N)
     return _make_frame(id_S, taken.ds_S, taken.time_zone, taken.y_S, columns, taken.index)

@@ -16,7 +16,15 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from explstm.calendar import Rule, add_steps, count_steps, from_local, to_local
+from explstm.calendar import (
+    Rule,
+    add_steps,
+    count_steps,
+    date_blocks,
+    find_series,
+    from_local,
+    to_local,
+)
 from explstm.errors import DataError
 from explstm.panel import Finding, Panel, count_more, keep_steps, series_at, show_date
 from explstm.parsing import name_row, quote
@@ -98,24 +106,29 @@ def lay_on_calendar(panel: Panel, rule: Rule) -> Panel:
     Raises:
         DataError: Dates off the calendar, or more steps absent than present in a series.
     """
-    local_S = to_local(panel.ds_S, rule, panel.time_zone)
-    length_N = panel.lengths_N
-    first_S = np.repeat(local_S[panel.starts_N1[:-1]], length_N)
-    step_S = count_steps(first_S, local_S, rule)
-    off_S = add_steps(first_S, step_S, rule) != local_S
+    first_N = to_local(panel.ds_S[panel.starts_N1[:-1]], rule, panel.time_zone)
+    step_S = np.empty(len(panel.ds_S), dtype=np.int64)
+    off_S = np.empty(len(panel.ds_S), dtype=bool)
+    for block in date_blocks(len(panel.ds_S)):
+        local = to_local(panel.ds_S[block], rule, panel.time_zone)
+        first = first_N[find_series(panel.starts_N1, np.arange(block.start, block.stop))]
+        step_S[block] = count_steps(first, local, rule)
+        off_S[block] = add_steps(first, step_S[block], rule) != local
     if off_S.any():
         raise _irregular(panel, off_S)
     full_N = step_S[panel.starts_N1[1:] - 1] + 1
-    if (full_N == length_N).all():
+    if (full_N == panel.lengths_N).all():
         return panel
     _check_sparse(panel, full_N)
     starts_N1 = np.concatenate(([0], np.cumsum(full_N)))
-    place_S = np.repeat(starts_N1[:-1], length_N) + step_S
-    y_S = np.full(starts_N1[-1], np.nan)
+    y_S, ds_S = np.full(starts_N1[-1], np.nan), np.empty(starts_N1[-1], dtype=panel.ds_S.dtype)
+    for block in date_blocks(len(ds_S)):
+        flat = np.arange(block.start, block.stop)
+        series = find_series(starts_N1, flat)
+        local = add_steps(first_N[series], flat - starts_N1[series], rule)
+        ds_S[block] = from_local(local, rule, panel.time_zone)
+    place_S = np.repeat(starts_N1[:-1], panel.lengths_N) + step_S
     y_S[place_S] = panel.y_S
-    step_S = np.arange(starts_N1[-1]) - np.repeat(starts_N1[:-1], full_N)
-    first_N = local_S[panel.starts_N1[:-1]]
-    ds_S = from_local(add_steps(np.repeat(first_N, full_N), step_S, rule), rule, panel.time_zone)
     ds_S[place_S] = panel.ds_S  # of a repeated hour, the one that was observed
     return replace(panel, starts_N1=starts_N1, y_S=y_S, ds_S=ds_S)
 
