@@ -1,14 +1,13 @@
 """The network in native PyTorch.
 
-``torch.nn.LSTM`` runs the usual cell (tanh and sigmoid), a plain loop over time any other. Data go
-time first, the order in which PyTorch computes. Nothing global is changed: not the threads, not the
-random state, not the default type or device.
+Data go time first and series last, the order in which the recurrent layers compute. Nothing global
+is changed: not the threads, not the random state, not the default type or device.
 
 Axis letters: B series, T time, F features, C channels, R origins, H horizon, Q quantiles.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -32,47 +31,11 @@ from explstm.models.engine import (
     require_compiled,
 )
 from explstm.models.head import order_quantiles
-from explstm.models.losses import LossConfig, weighted_loss
+from explstm.models.losses import LossConfig
 from explstm.models.spec import BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, ModelSpec
-
-ACTIVATION_FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "linear": lambda x: x,
-    "tanh": torch.tanh,
-    "sigmoid": torch.sigmoid,
-    "hard_sigmoid": functional.hardsigmoid,
-    "relu": functional.relu,
-    "elu": functional.elu,
-    "selu": functional.selu,
-    "softplus": functional.softplus,
-    "softsign": functional.softsign,
-    "silu": functional.silu,
-}
-
-
-class LoopLSTM(nn.Module):
-    """An LSTM layer with any activations, under the parameter names of ``torch.nn.LSTM``."""
-
-    def __init__(self, input_size: int, size: int, activation: str, gate: str) -> None:
-        """Take the widths and the names of the activations."""
-        super().__init__()
-        self.weight_ih_l0 = nn.Parameter(torch.empty(4 * size, input_size))
-        self.weight_hh_l0 = nn.Parameter(torch.empty(4 * size, size))
-        self.bias_ih_l0 = nn.Parameter(torch.empty(4 * size))
-        self._activation = ACTIVATION_FUNCTIONS[activation]
-        self._gate = ACTIVATION_FUNCTIONS[gate]
-
-    def forward(self, inputs_TBC: Tensor) -> tuple[Tensor, None]:
-        """Hidden states of all steps, and nothing for the final state, which nobody needs."""
-        gates_TBG = functional.linear(inputs_TBC, self.weight_ih_l0, self.bias_ih_l0)
-        hidden = gates_TBG.new_zeros(gates_TBG.shape[1], self.weight_hh_l0.shape[1])
-        cell, recurrent = hidden, self.weight_hh_l0.T
-        outputs = []
-        for gates_BG in gates_TBG.unbind(0):
-            i, f, g, o = torch.addmm(gates_BG, hidden, recurrent).chunk(4, 1)
-            cell = self._gate(f) * cell + self._gate(i) * self._activation(g)
-            hidden = self._gate(o) * self._activation(cell)
-            outputs.append(hidden)
-        return torch.stack(outputs), None
+from explstm.models.torch_activations import ACTIVATIONS
+from explstm.models.torch_cells import Recurrent
+from explstm.models.torch_head import Targets, score
 
 
 class BatchNorm(nn.Module):
@@ -112,7 +75,7 @@ class Network(nn.Module):
         super().__init__()
         self.spec = spec
         widths = (spec.n_features, *spec.hidden_sizes)
-        self.lstms = nn.ModuleList(_make_lstm(spec, *sizes) for sizes in pairwise(widths))
+        self.cells = nn.ModuleList(Recurrent(spec, *sizes) for sizes in pairwise(widths))
         widths = (spec.picked_size, *spec.dense_sizes)
         self.denses = nn.ModuleList(
             nn.Linear(*sizes, bias=not spec.batch_norm) for sizes in pairwise(widths)
@@ -121,28 +84,28 @@ class Network(nn.Module):
         self.norms = nn.ModuleList(BatchNorm(size) for size in norms)
         outputs = spec.horizon * len(spec.quantiles)
         self.head = nn.Linear(widths[-1], outputs)
-        self._dense_activation = ACTIVATION_FUNCTIONS[spec.dense_activation]
+        self._dense_activation = ACTIVATIONS[spec.dense_activation].function
 
     def forward(
-        self, features_TBF: Tensor, rows_R: Tensor, noise: torch.Generator | None
+        self, features_TFB: Tensor, rows_R: Tensor, noise: torch.Generator | None
     ) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
-        """Forecast from picked steps.
+        """What the head makes forecasts of, at picked steps.
 
         Args:
-            features_TBF: Features, time first.
+            features_TFB: Features, time first, series last.
             rows_R: Picked steps, as positions in the flattened (T, B).
             noise: Source of dropout; None outside training.
 
         Returns:
-            Quantiles (Q, R, H), and the moving statistics with what they are to become.
+            Channels (R, C), and the moving statistics with what they are to become.
         """
-        hidden_TBC = features_TBF
-        for i, lstm in enumerate(self.lstms):
-            hidden_TBC = self._drop(hidden_TBC, noise) if i else hidden_TBC
-            hidden_TBC, _ = lstm(hidden_TBC)
-        x_RC = self._drop(hidden_TBC.flatten(0, 1).index_select(0, rows_R), noise)
+        hidden_TCB = features_TFB
+        for i, cell in enumerate(self.cells):
+            hidden_TCB = self._drop(hidden_TCB, noise) if i else hidden_TCB
+            hidden_TCB = cell(hidden_TCB)
+        x_RC = self._drop(_pick(hidden_TCB, rows_R), noise)
         if self.spec.residual:
-            x_RC = torch.cat([x_RC, features_TBF.flatten(0, 1).index_select(0, rows_R)], 1)
+            x_RC = torch.cat([x_RC, _pick(features_TFB, rows_R)], 1)
         moved: list[tuple[Tensor, Tensor]] = []
         for i, dense in enumerate(self.denses):
             x_RC = dense(x_RC)
@@ -150,9 +113,14 @@ class Network(nn.Module):
                 x_RC, moved_here = self.norms[i](x_RC, noise is not None)
                 moved += moved_here
             x_RC = self._drop(self._dense_activation(x_RC), noise)
+        return x_RC, moved
+
+    def quantiles(self, x_RC: Tensor) -> Tensor:
+        """Forecasts (Q, R, H)."""
         raw_QRH = self.head(x_RC).unflatten(1, (self.spec.horizon, -1)).movedim(-1, 0)
         raw_QRH = raw_QRH.contiguous()  # softplus is several times faster on whole arrays
-        return order_quantiles(raw_QRH, self.spec.median, functional.softplus, torch), moved
+        ordered: Tensor = order_quantiles(raw_QRH, self.spec.median, functional.softplus, torch)
+        return ordered
 
     def _drop(self, x: Tensor, noise: torch.Generator | None) -> Tensor:
         if noise is None or self.spec.dropout == 0:
@@ -160,18 +128,11 @@ class Network(nn.Module):
         keep = 1 - self.spec.dropout
         return x * torch.empty_like(x).bernoulli_(keep, generator=noise).div_(keep)
 
-    def zero_second_biases(self) -> None:
-        """Empty the bias that only PyTorch has beside the one of the canonical layout."""
-        for lstm in self.lstms:
-            if isinstance(lstm, nn.LSTM):
-                nn.init.zeros_(lstm.get_parameter("bias_hh_l0"))
-
     def native(self) -> Iterator[tuple[str, Tensor]]:
         """Every array under its canonical name, in PyTorch's own layout."""
-        for i, lstm in enumerate(self.lstms):
-            yield f"{self.spec.cell}_{i}/kernel", lstm.get_parameter("weight_ih_l0")
-            yield f"{self.spec.cell}_{i}/recurrent_kernel", lstm.get_parameter("weight_hh_l0")
-            yield f"{self.spec.cell}_{i}/bias", lstm.get_parameter("bias_ih_l0")
+        for i, cell in enumerate(self.cells):
+            for part in ("kernel", "recurrent_kernel", "bias"):
+                yield f"{self.spec.cell}_{i}/{part}", cell.get_parameter(part)
         for i, dense in enumerate(self.denses):
             yield f"dense_{i}/kernel", dense.get_parameter("weight")
             if not self.spec.batch_norm:
@@ -216,7 +177,6 @@ class TorchEngine:
         with torch.device("meta"):  # draws no initial weights, so the random state stays untouched
             network = Network(spec)
         self._network = network.to_empty(device=self._device)
-        self._network.zero_second_biases()
         self._native = dict(self._network.native())
         self._levels_Q = self._tensor(np.array(spec.quantiles, np.float32))
         self._training: Training | None = None
@@ -279,7 +239,7 @@ class TorchEngine:
     def evaluate(self, batch: TrainingBatch) -> float:
         """The loss without dropout and with the moving statistics of batch normalisation."""
         self._require_training()
-        with torch.inference_mode():
+        with torch.no_grad():
             loss, _ = self._loss(batch, None)
         return loss.item()
 
@@ -313,37 +273,38 @@ class TorchEngine:
             }
 
     def _predict(self, features_BTF: Array, origins_BT: Array) -> Array:
-        with torch.inference_mode():
-            quantiles_QRH, _ = self._forecast(features_BTF, origins_BT, None)
+        with torch.no_grad():
+            x_RC, _ = self._channels(features_BTF, origins_BT, None)
+            quantiles_QRH = self._network.quantiles(x_RC)
         result: Array = quantiles_QRH.movedim(0, -1).contiguous().cpu().numpy()
         return result
 
-    def _forecast(
+    def _channels(
         self, features_BTF: Array, origins_BT: Array, noise: torch.Generator | None
     ) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
-        features_TBF = self._tensor(
-            np.ascontiguousarray(np.swapaxes(features_BTF, 0, 1), np.float32)
+        features_TFB = self._tensor(
+            np.ascontiguousarray(np.moveaxis(features_BTF, 0, -1), np.float32)
         )
         series_R, time_R = np.nonzero(origins_BT)
         rows_R = self._tensor(time_R * len(origins_BT) + series_R)
         result: tuple[Tensor, list[tuple[Tensor, Tensor]]]
-        result = self._network(features_TBF, rows_R, noise)
+        result = self._network(features_TFB, rows_R, noise)
         return result
 
     def _loss(
         self, batch: TrainingBatch, noise: torch.Generator | None
     ) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
         targets_RH, weights_RH = known_targets(self.spec, batch)
-        quantiles_QRH, moved = self._forecast(batch.features_BTF, batch.origins_BT, noise)
-        loss: Tensor = weighted_loss(
-            self._require_training().loss,
-            quantiles_QRH,
+        x_RC, moved = self._channels(batch.features_BTF, batch.origins_BT, noise)
+        targets = Targets(
             self._tensor(targets_RH),
             self._tensor(weights_RH),
             self._levels_Q,
+            self._require_training().loss,
             self.spec.median,
-            torch,
         )
+        head = self._network.head
+        loss = score(x_RC, head.get_parameter("weight"), head.get_parameter("bias"), targets)
         return loss, moved
 
     def _noise(self, training: Training) -> torch.Generator:
@@ -363,24 +324,26 @@ class TorchEngine:
 
     def _from_canonical(self, name: str, array: Array) -> Tensor:
         canonical = self._tensor(np.array(array, np.float32))
-        return canonical.T if name.endswith("kernel") else canonical
+        return canonical.T if _is_transposed(name) else canonical
 
 
 MOMENTS = {"m": "exp_avg", "v": "exp_avg_sq"}
 
 
 def to_canonical(name: str, tensor: Tensor) -> Array:
-    """A copy in the canonical layout: PyTorch keeps kernels transposed."""
+    """A copy in the canonical layout."""
     native: Array = tensor.detach().cpu().numpy()
-    return np.array(native.T if name.endswith("kernel") else native, order="C")
+    return np.array(native.T if _is_transposed(name) else native, order="C")
 
 
-def _make_lstm(spec: ModelSpec, input_size: int, size: int) -> nn.Module:
-    if (spec.activation, spec.recurrent_activation) != ("tanh", "sigmoid"):
-        return LoopLSTM(input_size, size, spec.activation, spec.recurrent_activation)
-    lstm = nn.LSTM(input_size, size)
-    lstm.get_parameter("bias_hh_l0").requires_grad_(False)
-    return lstm
+def _is_transposed(name: str) -> bool:
+    """Whether PyTorch keeps an array transposed: the kernels of its linear layers."""
+    return name.endswith("/kernel") and name.startswith(("dense_", "head/"))
+
+
+def _pick(sequence_TCB: Tensor, rows_R: Tensor) -> Tensor:
+    """The channels (R, C) at picked steps."""
+    return sequence_TCB.transpose(1, 2).flatten(0, 1).index_select(0, rows_R)
 
 
 def _make_optimizer(config: OptimizerConfig, native: dict[str, Tensor]) -> torch.optim.Optimizer:

@@ -1,0 +1,113 @@
+"""Gradients written by hand against finite differences, in double precision."""
+
+import pytest
+import torch
+
+from explstm.models import torch_cells
+from explstm.models.spec import ACTIVATIONS, ModelSpec
+from explstm.models.torch_cells import Recurrent
+
+N_STEPS, N_INPUTS, SIZE, N_SERIES = 4, 2, 4, 3
+
+
+def make_layer(**values) -> Recurrent:
+    layer = Recurrent(ModelSpec(hidden_sizes=(SIZE,), **values), N_INPUTS, SIZE).double()
+    generator = torch.Generator().manual_seed(3)
+    for parameter in layer.parameters():
+        parameter.data.copy_(torch.randn(parameter.shape, generator=generator) * 0.7)
+    return layer
+
+
+def draw_inputs(n_series=N_SERIES) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(4)
+    inputs = torch.randn(N_STEPS, N_INPUTS, n_series, generator=generator, dtype=torch.float64)
+    return inputs.requires_grad_()
+
+
+CELLS = {
+    **{
+        f"candidate {name}": {"activation": name, "output_activation": "tanh"}
+        for name in ACTIVATIONS
+    },
+    **{f"output {name}": {"output_activation": name} for name in ACTIVATIONS},
+    **{f"gates {name}": {"recurrent_activation": name} for name in ACTIVATIONS},
+    "slstm": {"cell": "slstm"},
+    "slstm exp": {"cell": "slstm", "forget_gate": "exp"},
+    "slstm heads": {"cell": "slstm", "n_heads": 2},
+    "slstm silu": {"cell": "slstm", "activation": "silu", "recurrent_activation": "softplus"},
+}
+
+
+def slopes(function, array, step=1e-6):
+    """Central differences of a function of an array, number by number."""
+    found = torch.zeros_like(array)
+    numbers, each = array.detach().view(-1), found.view(-1)
+    with torch.no_grad():
+        for k in range(len(numbers)):
+            middle = numbers[k].item()
+            numbers[k] = middle + step
+            above = function()
+            numbers[k] = middle - step
+            each[k] = (above - function()) / (2 * step)
+            numbers[k] = middle
+    return found
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_gradients_are_the_slopes(name):
+    layer, inputs = make_layer(**CELLS[name]), draw_inputs()
+    weight = torch.linspace(-1, 1, N_STEPS * SIZE * N_SERIES, dtype=torch.float64)
+
+    def score():
+        return layer(inputs).flatten() @ weight
+
+    score().backward()
+    for array in (inputs, *layer.parameters()):
+        torch.testing.assert_close(array.grad, slopes(score, array), atol=1e-7, rtol=1e-6)
+
+
+@pytest.mark.parametrize("cell", ["lstm", "slstm"])
+def test_series_in_blocks_are_series_together(monkeypatch, cell):
+    layer, inputs = make_layer(cell=cell), draw_inputs(n_series=5)
+
+    def run():
+        layer.zero_grad(), setattr(inputs, "grad", None)
+        hidden = layer(inputs)
+        hidden.square().sum().backward()
+        return [hidden.detach().clone(), inputs.grad, *(p.grad for p in layer.parameters())]
+
+    together = run()
+    monkeypatch.setattr(torch_cells, "SERIES_PER_BLOCK", {True: 2, False: 2})
+    torch.testing.assert_close(run(), together)
+    with torch.no_grad():
+        torch.testing.assert_close(layer(inputs), together[0])
+
+
+def test_batches_of_any_shape_share_memory_without_a_trace():
+    layer = make_layer(cell="slstm")
+    fresh = [make_layer(cell="slstm") for _ in range(3)]
+    for (n_steps, n_series), other in zip(((4, 3), (2, 2), (3, 3)), fresh, strict=True):
+        inputs = draw_inputs()[:n_steps, :, :n_series]
+        gradients = []
+        for each in (layer, other):
+            hidden = each(inputs)
+            gradients.append(torch.autograd.grad(hidden.square().sum(), list(each.parameters())))
+        torch.testing.assert_close(*gradients, rtol=0, atol=0)
+
+
+def test_a_sequence_goes_back_once():
+    layer = make_layer()
+    loss = layer(draw_inputs()).square().sum()
+    loss.backward(retain_graph=True)
+    with pytest.raises(RuntimeError, match="gradients of a sequence can be taken once"):
+        loss.backward()
+
+
+def test_gradients_stay_finite_where_exponentials_do_not():
+    layer = make_layer(cell="slstm").float()
+    inputs = 1e4 * torch.randn(200, N_INPUTS, 2, generator=torch.Generator().manual_seed(5))
+    hidden = layer(inputs.requires_grad_())
+    hidden.square().sum().backward()
+    assert torch.isfinite(hidden).all()
+    assert torch.isfinite(inputs.grad).all()
+    assert all(torch.isfinite(p.grad).all() for p in layer.parameters())
