@@ -229,7 +229,7 @@ def test_being_ended_leaves_nothing(file):
     end = (
         "import os, signal\n"
         "from explstm import pipeline\n"
-        "pipeline.panel_frame = lambda _: os.kill(os.getpid(), signal.SIGTERM)"
+        "pipeline.new_model = lambda *_: os.kill(os.getpid(), signal.SIGTERM)"
     )
     done = run_process(*forecast("--json"), code=end)
     assert done.returncode == 143

@@ -14,6 +14,7 @@ from sklearn.base import clone
 
 from explstm import DataError, ExpLSTM, ModelFileError, ModelSpec, UsageError
 from explstm.datasets import load_air_passengers
+from explstm.frame import build_panel
 from panels import grow
 
 SMALL = ModelSpec(hidden_sizes=(5,))
@@ -94,6 +95,17 @@ def test_other_histories_can_be_forecast(df, fitted):
     found = fitted.predict(renamed, h=H, id_col="shop", time_col="month", target_col="sold")
     assert list(found.columns) == ["shop", "month", "ExpLSTM"]
     np.testing.assert_allclose(values(found), values(expected), rtol=1e-5)
+
+
+def test_a_panel_is_taken_as_it_is(df, fitted):
+    panel = build_panel(df)
+    pd.testing.assert_frame_equal(fitted.predict(panel), fitted.predict(df))
+    pd.testing.assert_frame_equal(
+        make_model().fit(panel, h=3).predict(),
+        make_model().fit(df, h=3).predict(),
+    )
+    with pytest.raises(DataError, match="freq='YS-JAN' and the model was trained on"):
+        fitted.predict(build_panel(make_table(np.arange(1.0, 6.0), freq="YS")))
 
 
 def test_a_table_with_other_names_keeps_them(df, fitted):

@@ -132,12 +132,12 @@ def test_a_value_and_a_missing_value_contradict_each_other():
 def test_gaps_are_filled_alike_in_any_blocks(block, monkeypatch):
     zone = "Europe/Berlin"
     days = pd.date_range("2024-03-25", periods=14, tz=zone)
-    df = pd.DataFrame({"unique_id": ["a"] * 14 + ["b"] * 14, "ds": [*days, *days], "y": 1.0})
+    df = pd.DataFrame({"unique_id": ["a"] * 14 + ["b"] * 13, "ds": [*days, *days[1:]], "y": 1.0})
     df = df.drop(index=[3, 6, 7, 20])
     whole = build_panel(df, fill="forward")
     monkeypatch.setattr(calendar, "BLOCK", block)
     assert_same(build_panel(df, fill="forward"), whole)
-    assert whole.ds_S.tolist() == [day.value for day in [*days, *days]]
+    assert whole.ds_S.tolist() == [day.value for day in [*days, *days[1:]]]
     df.loc[15, "ds"] += pd.Timedelta(1, "h")
     with pytest.raises(DataError, match="series 'b'"):
         build_panel(df, fill="forward")

@@ -318,11 +318,12 @@ def test_a_fault_in_a_later_block_is_named_by_its_line(fault, message, monkeypat
 
 def test_a_byte_that_is_no_text_is_found_in_any_block(monkeypatch):
     monkeypatch.setattr(delimited, "BLOCK_BYTES", 40)
-    rows = b"".join(b"note %d,s,1,1\n" % i for i in range(99))
-    head = b"note,unique_id,ds,y\n"
-    assert len(parse(head + rows)) == 99
-    assert "byte 1300 is 0xfc" in refusal(head + rows[:1280] + b"\xfc" + rows[1280:])
-    assert "NUL at byte 1300" in refusal(head + rows[:1280] + b"\0" + rows[1280:])
+    monkeypatch.setattr(reading, "MAX_HEADER", 40)
+    head, row = b"note,unique_id,ds,y\n", b"note,s,1,1\n"
+    assert len(parse(head + 99 * row)) == 99
+    place = len(head) + 50 * len(row) + 2  # in a column that is not wanted
+    for byte, message in ((b"\xfc", f"byte {place} is 0xfc"), (b"\0", f"NUL at byte {place}")):
+        assert message in refusal(head + 50 * row + b"no" + byte + b"te,s,1,1\n" + 50 * row)
 
 
 def test_reading_needs_memory_for_the_columns_and_one_block(tmp_path, monkeypatch):

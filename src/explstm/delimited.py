@@ -186,7 +186,7 @@ def _read_block_fast(block: bytes, dialect: Dialect) -> pd.DataFrame | None:
             float_precision="round_trip",
             skip_blank_lines=False,
         )
-    except ValueError:
+    except ValueError:  # also of bytes that are not UTF-8, in whatever column
         return None
     y_S = table[dialect.target_at].to_numpy()
     # A stretch of nothing but "True" and "False" would pass for ones and zeros.
@@ -202,7 +202,7 @@ def _count_lines(block: bytes, dialect: Dialect) -> int | None:
     """
     if b"\r" in block and block.count(b"\r") != block.count(b"\r\n"):
         return None
-    if b"\0" in block or not _is_utf8(block):
+    if b"\0" in block:
         return None
     structure = block.translate(None, _all_but(b'\n"' + dialect.sep.encode()))
     if b'"' in structure:
@@ -217,16 +217,6 @@ def _count_lines(block: bytes, dialect: Dialect) -> int | None:
         structure += b"\n"
     lines = len(structure) // len(line)
     return lines if structure == line * lines else None
-
-
-def _is_utf8(block: bytes) -> bool:
-    if block.isascii():
-        return True
-    try:
-        block.decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def _all_but(kept: bytes) -> bytes:

@@ -190,7 +190,7 @@ class ExpLSTM(Parameters):
         """Train on every forecast origin of every series.
 
         Args:
-            df: Long table, pandas or polars; it is not changed.
+            df: Long table, pandas or polars, or a panel, taken as it is; it is not changed.
             h: Steps ahead that the network learns to forecast.
             id_col: Column of series ids; a table without it is one series.
             time_col: Column of timestamps or integers.
@@ -212,14 +212,8 @@ class ExpLSTM(Parameters):
                 "BACKEND_CANNOT_TRAIN",
                 f"backend={self.backend!r} only forecasts; set backend='torch' or 'tensorflow'.",
             )
-        panel = build_panel(
-            df,
-            freq=self.freq,
-            id_col=id_col,
-            time_col=time_col,
-            target_col=target_col,
-            fill=fill,
-        )
+        names = {"id_col": id_col, "time_col": time_col, "target_col": target_col}
+        panel = _to_panel(df, freq=self.freq, fill=fill, **names)
         season_length = self._season_length_of(panel)
         preprocessing = Preprocessing(self.growth, season_length, training.window)
         spec, weights = self._initial_network(h, training.random_seed)
@@ -298,7 +292,8 @@ class ExpLSTM(Parameters):
         """Forecast the steps after the end of every series.
 
         Args:
-            df: Histories to forecast, of the frequency trained on; by default the training data.
+            df: Histories to forecast, of the frequency trained on, as a table or a panel; by
+                default the training data.
             h: Horizon; by default the one trained. Longer ones continue from the median path.
             level: Central intervals wanted, in per cent, such as ``[80, 95]``.
             id_col: Column of series ids in ``df``.
@@ -344,11 +339,11 @@ class ExpLSTM(Parameters):
     def _build_history(self, df: Any, **options: Any) -> Panel:
         """The panel of a table that is to be forecast, of the frequency trained on."""
         try:
-            panel = build_panel(df, freq=self.freq, **options)
+            panel = _to_panel(df, freq=self.freq, **options)
         except DataError as error:
             if error.code != "FREQ_UNKNOWN":
                 raise
-            return build_panel(df, freq=self.freq_, **options)  # a single date has no frequency
+            return _to_panel(df, freq=self.freq_, **options)  # a single date has no frequency
         rule, trained = parse_freq(panel.freq), parse_freq(self.freq_)
         if (rule.unit, rule.n) != (trained.unit, trained.n) and self.season_length is None:
             raise DataError(
@@ -425,6 +420,10 @@ class ExpLSTM(Parameters):
         vars(self).update(state)
         if "weights_" in state:
             self._engine = make_engine(self.backend, self.spec_, self.weights_)  # type: ignore[arg-type]
+
+
+def _to_panel(df: Any, **options: Any) -> Panel:
+    return df if isinstance(df, Panel) else build_panel(df, **options)
 
 
 def last_date(ds_S: Any) -> str | int:

@@ -92,27 +92,26 @@ def forecast_file(
     with open_run(out, force=force) as run:
         panel = data.read(file)
         past = drop_last(panel, horizon) if evaluate else panel
-        history = panel_frame(past)
         if saved is None:
             model = new_model(backend, seed, model_settings(panel, data, settings or {}))
-            model.fit(history, h=horizon, on_step=on_step)
+            model.fit(past, h=horizon, on_step=on_step)
         else:
             model = ExpLSTM.load(find_model(saved), "numpy" if backend is None else backend)
             model.set_params(freq=panel.freq)  # that of these data, so that another one is told
             if evaluate:
                 refuse_seen(model, past)
-        forecast = model.predict(history, h=horizon, level=list(level) or None)
+        forecast = model.predict(past, h=horizon, level=list(level) or None)
         metrics = None
         if evaluate:
             forecast = panel_frame(last_steps(panel, horizon), dict(forecast.iloc[:, 2:].items()))
-            score = {"train": history, "season_length": data.first_season(panel)}
+            score = {"train": panel_frame(past), "season_length": data.first_season(panel)}
             naive = naive_forecasts(past, horizon, score["season_length"])
             judged = forecast.assign(**{name: y_NH.ravel() for name, y_NH in naive.items()})
             metrics = evaluate_forecast(judged, [model.alias, *naive], level=level, **score)[1]
             run.write_json("metrics.json", nest_metrics(metrics, "value"))
         run.write_table("forecast.csv", forecast)
         if plots is not None:
-            facts = join_tables(history, forecast, horizon)
+            facts = join_tables(panel_frame(past), forecast, horizon)
             plots.save_figure(plots.draw_forecast(facts, [model.alias]), facts, run.path, "figure")
         write_record(run, "forecast", arguments)
     return Outcome(forecast, metrics, describe_findings(panel, model))
@@ -163,9 +162,7 @@ def fit_file(
     with open_run(out, force=force) as run:
         panel = data.read(file)
         model = new_model(backend, seed, model_settings(panel, data, settings or {}))
-        model.fit(
-            panel_frame(panel), h=horizon, on_step=on_step, checkpoint_dir=checkpoint, resume=resume
-        )
+        model.fit(panel, h=horizon, on_step=on_step, checkpoint_dir=checkpoint, resume=resume)
         model.save(run.path / MODEL)
         log = pd.DataFrame([asdict(row) for row in model.training_log_])
         run.write_table("training.csv", log)
