@@ -5,13 +5,13 @@ import torch
 
 from explstm.models import torch_cells
 from explstm.models.spec import ACTIVATIONS, ModelSpec
-from explstm.models.torch_cells import Recurrent
+from explstm.models.torch_cells import Stack
 
 N_STEPS, N_INPUTS, SIZE, N_SERIES = 4, 2, 4, 3
 
 
-def make_layer(**values) -> Recurrent:
-    layer = Recurrent(ModelSpec(hidden_sizes=(SIZE,), **values), N_INPUTS, SIZE).double()
+def make_layer(n_layers=1, **values) -> Stack:
+    layer = Stack(ModelSpec(hidden_sizes=(SIZE,), **values), N_INPUTS, [SIZE] * n_layers).double()
     generator = torch.Generator().manual_seed(3)
     for parameter in layer.parameters():
         parameter.data.copy_(torch.randn(parameter.shape, generator=generator) * 0.7)
@@ -34,6 +34,9 @@ CELLS = {
     "slstm": {"cell": "slstm"},
     "slstm exp": {"cell": "slstm", "forget_gate": "exp"},
     "slstm heads": {"cell": "slstm", "n_heads": 2},
+    "two layers": {"n_layers": 2},
+    "six layers, more than steps": {"n_layers": 6, "activation": "elu"},
+    "slstm, three layers": {"cell": "slstm", "n_layers": 3},
     "slstm silu": {"cell": "slstm", "activation": "silu", "recurrent_activation": "softplus"},
 }
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-aten = torch.ops.aten
+aten = torch.ops.aten  # by overload: to find it again at each call takes longer than to run it
 MINUS_ONE = torch.tensor(-1.0)
 
 SMALLEST = 1e-30
@@ -73,45 +73,55 @@ ACTIVATIONS: dict[str, Activation] = {
     "tanh": Activation(
         torch.tanh,
         apply_tanh,
-        lambda gradient, x, y, out: aten.tanh_backward(gradient, y, grad_input=out),
+        lambda gradient, x, y, out: aten.tanh_backward.grad_input(gradient, y, grad_input=out),
     ),
     "sigmoid": Activation(
         torch.sigmoid,
         lambda x, out: torch.sigmoid(x, out=out),
-        lambda gradient, x, y, out: aten.sigmoid_backward(gradient, y, grad_input=out),
+        lambda gradient, x, y, out: aten.sigmoid_backward.grad_input(gradient, y, grad_input=out),
     ),
     "hard_sigmoid": Activation(
         functional.hardsigmoid,
-        lambda x, out: aten.hardsigmoid(x, out=out),
-        lambda gradient, x, y, out: aten.hardsigmoid_backward(gradient, x, grad_input=out),
+        lambda x, out: aten.hardsigmoid.out(x, out=out),
+        lambda gradient, x, y, out: aten.hardsigmoid_backward.grad_input(
+            gradient, x, grad_input=out
+        ),
         reads_input=True,
     ),
     "relu": Activation(
         functional.relu,
         lambda x, out: torch.clamp_min(x, 0, out=out),
-        lambda gradient, x, y, out: aten.threshold_backward(gradient, y, 0, grad_input=out),
+        lambda gradient, x, y, out: aten.threshold_backward.grad_input(
+            gradient, y, 0, grad_input=out
+        ),
     ),
     "elu": Activation(
         functional.elu,
-        lambda x, out: aten.elu(x, *ELU, out=out),
-        lambda gradient, x, y, out: aten.elu_backward(gradient, *ELU, True, y, grad_input=out),
+        lambda x, out: aten.elu.out(x, *ELU, out=out),
+        lambda gradient, x, y, out: aten.elu_backward.grad_input(
+            gradient, *ELU, True, y, grad_input=out
+        ),
     ),
     "selu": Activation(
         functional.selu,
-        lambda x, out: aten.elu(x, *SELU, out=out),
-        lambda gradient, x, y, out: aten.elu_backward(gradient, *SELU, True, y, grad_input=out),
+        lambda x, out: aten.elu.out(x, *SELU, out=out),
+        lambda gradient, x, y, out: aten.elu_backward.grad_input(
+            gradient, *SELU, True, y, grad_input=out
+        ),
     ),
     "softplus": Activation(
         functional.softplus,
-        lambda x, out: aten.softplus(x, *SOFTPLUS, out=out),
-        lambda gradient, x, y, out: aten.softplus_backward(gradient, x, *SOFTPLUS, grad_input=out),
+        lambda x, out: aten.softplus.out(x, *SOFTPLUS, out=out),
+        lambda gradient, x, y, out: aten.softplus_backward.grad_input(
+            gradient, x, *SOFTPLUS, grad_input=out
+        ),
         reads_input=True,
     ),
     "softsign": Activation(functional.softsign, apply_softsign, pull_softsign),
     "silu": Activation(
         functional.silu,
-        lambda x, out: aten.silu(x, out=out),
-        lambda gradient, x, y, out: aten.silu_backward(gradient, x, grad_input=out),
+        lambda x, out: aten.silu.out(x, out=out),
+        lambda gradient, x, y, out: aten.silu_backward.grad_input(gradient, x, grad_input=out),
         reads_input=True,
     ),
 }

@@ -9,7 +9,7 @@ Axis letters: B series, T time, F features, C channels, R origins, H horizon, Q 
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 import numpy as np
 import torch
@@ -34,7 +34,7 @@ from explstm.models.head import order_quantiles
 from explstm.models.losses import LossConfig
 from explstm.models.spec import BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, ModelSpec
 from explstm.models.torch_activations import ACTIVATIONS
-from explstm.models.torch_cells import Recurrent
+from explstm.models.torch_cells import Stack
 from explstm.models.torch_head import Targets, score
 
 
@@ -74,8 +74,8 @@ class Network(nn.Module):
         """Build the layers."""
         super().__init__()
         self.spec = spec
-        widths = (spec.n_features, *spec.hidden_sizes)
-        self.cells = nn.ModuleList(Recurrent(spec, *sizes) for sizes in pairwise(widths))
+        self.stacks = _make_stacks(spec)
+        self._stacks = nn.ModuleList(self.stacks)  # so that PyTorch finds their parameters
         widths = (spec.picked_size, *spec.dense_sizes)
         self.denses = nn.ModuleList(
             nn.Linear(*sizes, bias=not spec.batch_norm) for sizes in pairwise(widths)
@@ -100,9 +100,9 @@ class Network(nn.Module):
             Channels (R, C), and the moving statistics with what they are to become.
         """
         hidden_TCB = features_TFB
-        for i, cell in enumerate(self.cells):
+        for i, stack in enumerate(self.stacks):
             hidden_TCB = self._drop(hidden_TCB, noise) if i else hidden_TCB
-            hidden_TCB = cell(hidden_TCB)
+            hidden_TCB = stack(hidden_TCB)
         x_RC = self._drop(_pick(hidden_TCB, rows_R), noise)
         if self.spec.residual:
             x_RC = torch.cat([x_RC, _pick(features_TFB, rows_R)], 1)
@@ -130,9 +130,10 @@ class Network(nn.Module):
 
     def native(self) -> Iterator[tuple[str, Tensor]]:
         """Every array under its canonical name, in PyTorch's own layout."""
-        for i, cell in enumerate(self.cells):
+        layers = (layer for stack in self.stacks for layer in stack.layers)
+        for i, layer in enumerate(layers):
             for part in ("kernel", "recurrent_kernel", "bias"):
-                yield f"{self.spec.cell}_{i}/{part}", cell.get_parameter(part)
+                yield f"{self.spec.cell}_{i}/{part}", layer.get_parameter(part)
         for i, dense in enumerate(self.denses):
             yield f"dense_{i}/kernel", dense.get_parameter("weight")
             if not self.spec.batch_norm:
@@ -334,6 +335,17 @@ def to_canonical(name: str, tensor: Tensor) -> Array:
     """A copy in the canonical layout."""
     native: Array = tensor.detach().cpu().numpy()
     return np.array(native.T if _is_transposed(name) else native, order="C")
+
+
+def _make_stacks(spec: ModelSpec) -> list[Stack]:
+    """Stacks of neighbours of one width, each layer alone where dropout comes between."""
+    alone = ([size] for size in spec.hidden_sizes)
+    together = (list(sizes) for _, sizes in groupby(spec.hidden_sizes))
+    stacks, width = [], spec.n_features
+    for sizes in alone if spec.dropout else together:
+        stacks.append(Stack(spec, width, sizes))
+        width = sizes[-1]
+    return stacks
 
 
 def _is_transposed(name: str) -> bool:

@@ -49,8 +49,9 @@ def score(x_RC: Tensor, kernel_KC: Tensor, bias_K: Tensor, targets: Targets) -> 
         targets: What happened.
     """
     n_quantiles = len(targets.levels_Q)
-    by_quantile = torch.arange(len(bias_K), device=bias_K.device).view(-1, n_quantiles).T.flatten()
-    loss: Tensor = Score.apply(x_RC, kernel_KC[by_quantile], bias_K[by_quantile], targets)
+    kernel_KC = kernel_KC.unflatten(0, (-1, n_quantiles)).transpose(0, 1).flatten(0, 1)
+    bias_K = bias_K.view(-1, n_quantiles).T.flatten()
+    loss: Tensor = Score.apply(x_RC, kernel_KC, bias_K, targets)
     return loss
 
 
