@@ -214,76 +214,84 @@ class Recurrent(keras.layers.Layer):
 
 def run(cell: Any, inputs_TBC: Any, kernel: Any, recurrent_kernel: Any, bias: Any) -> Any:
     """Hidden states (T, B, C) of a sequence, with the gradient of all arguments but the cell."""
+    weights_KG = tf.concat([kernel, recurrent_kernel], axis=0)
 
     @tf.custom_gradient
-    def layer(
-        inputs_TBC: Any, kernel: Any, recurrent_kernel: Any, bias: Any
-    ) -> tuple[Any, Callable[[Any], Tensors]]:
-        n_steps, n_series = tf.unstack(tf.shape(inputs_TBC)[:2])
-        inputs_SC = tf.reshape(inputs_TBC, (-1, inputs_TBC.shape[2]))
-        gates_SG = tf.nn.bias_add(inputs_SC @ kernel, bias)
-        gates_TBG = tf.reshape(gates_SG, (n_steps, n_series, bias.shape[0]))
-        hidden_TBC, kept = run_forwards(cell, gates_TBG, recurrent_kernel)
+    def layer(inputs_TBC: Any, weights_KG: Any, bias: Any) -> tuple[Any, Callable[[Any], Tensors]]:
+        zeros_BC = tf.zeros((tf.shape(inputs_TBC)[1], recurrent_kernel.shape[0]))
+        hidden_TBC, kept = run_forwards(cell, inputs_TBC, weights_KG, bias, zeros_BC)
 
         def gradient(d_hidden_TBC: Any) -> Tensors:
-            d_gates_TBG = run_backwards(cell, d_hidden_TBC, kept, recurrent_kernel)
-            d_gates_SG = tf.reshape(d_gates_TBG, (-1, bias.shape[0]))
-            d_inputs_SC = tf.matmul(d_gates_SG, kernel, transpose_b=True)
-            hidden_SC = tf.reshape(hidden_TBC[:-1], (-1, recurrent_kernel.shape[0]))
-            return (
-                tf.reshape(d_inputs_SC, tf.shape(inputs_TBC)),
-                tf.matmul(inputs_SC, d_gates_SG, transpose_a=True),
-                tf.matmul(hidden_SC, d_gates_SG[n_series:], transpose_a=True),
-                tf.raw_ops.BiasAddGrad(out_backprop=d_gates_SG),
-            )
+            return run_backwards(cell, d_hidden_TBC, kept, weights_KG, zeros_BC)
 
         return hidden_TBC, gradient
 
-    return layer(inputs_TBC, kernel, recurrent_kernel, bias)
+    return layer(inputs_TBC, weights_KG, bias)
 
 
-def run_forwards(cell: Any, gates_TBG: Any, recurrent_kernel: Any) -> tuple[Any, Tensors]:
+def run_forwards(
+    cell: Any, inputs_TBC: Any, weights_KG: Any, bias: Any, zeros_BC: Any
+) -> tuple[Any, Tensors]:
     """Hidden states, and lists over time of what the way back needs."""
-    n_steps, n_series = tf.unstack(tf.shape(gates_TBG)[:2])
-    size = recurrent_kernel.shape[0]
-    zeros_BC = tf.zeros((n_series, size))
+    n_steps = tf.shape(inputs_TBC)[0]
 
     def step(t: Any, hidden_BC: Any, state: Tensors, lists: Tensors) -> tuple[Any, ...]:
-        gates_BG = gates_TBG[t] + hidden_BC @ recurrent_kernel
+        read_BK = tf.concat([inputs_TBC[t], hidden_BC], axis=1)
+        gates_BG = tf.nn.bias_add(read_BK @ weights_KG, bias)
         hidden_BC, state, kept = cell.step(gates_BG, state)
-        written = zip(lists, (hidden_BC, *kept), strict=True)
+        written = zip(lists, (hidden_BC, read_BK, *kept), strict=True)
         return t + 1, hidden_BC, state, tuple(items.write(t, x) for items, x in written)
 
-    lists = tuple(_empty(n_steps, size) for _ in range(1 + cell.n_kept))
+    n_series, size = zeros_BC.shape
+    widths = (size, weights_KG.shape[0], *[size] * cell.n_kept)
     _, _, _, lists = tf.while_loop(
         lambda t, *_: t < n_steps,
         step,
-        (tf.constant(0), zeros_BC, cell.start(zeros_BC), lists),
+        (
+            tf.constant(0),
+            zeros_BC,
+            cell.start(zeros_BC),
+            tuple(_list(n_steps, n_series, width) for width in widths),
+        ),
         parallel_iterations=1,
     )
     return lists[0].stack(), lists[1:]
 
 
-def run_backwards(cell: Any, d_hidden_TBC: Any, kept: Tensors, recurrent_kernel: Any) -> Any:
-    """Gradients of the gates (T, B, G)."""
-    n_steps, n_series = tf.unstack(tf.shape(d_hidden_TBC)[:2])
-    size = recurrent_kernel.shape[0]
-    zeros_BC = tf.zeros((n_series, size))
+def run_backwards(
+    cell: Any, d_hidden_TBC: Any, kept: Tensors, weights_KG: Any, zeros_BC: Any
+) -> Tensors:
+    """Gradients of the inputs, the kernels one above the other, and the bias."""
+    n_steps = tf.shape(d_hidden_TBC)[0]
+    n_series, size = zeros_BC.shape
+    n_inputs = weights_KG.shape[0] - size
 
-    def step(t: Any, d_hidden_BC: Any, d_state: Tensors, d_gates: Any) -> tuple[Any, ...]:
+    def step(t: Any, d_hidden_BC: Any, d_state: Tensors, sums: Tensors, d_inputs: Any) -> Any:
+        read_BK, *kept_here = (items.read(t) for items in kept)
         d_hidden_BC += d_hidden_TBC[t]
-        d_gates_BG, d_state = cell.step_back(d_hidden_BC, d_state, tuple(x.read(t) for x in kept))
-        d_before_BC = tf.matmul(d_gates_BG, recurrent_kernel, transpose_b=True)
-        return t - 1, d_before_BC, d_state, d_gates.write(t, d_gates_BG)
+        d_gates_BG, d_state = cell.step_back(d_hidden_BC, d_state, kept_here)
+        d_read_BK = tf.matmul(d_gates_BG, weights_KG, transpose_b=True)
+        d_inputs_BC, d_hidden_BC = tf.split(d_read_BK, (n_inputs, size), axis=1)
+        d_weights_KG, d_bias = sums
+        d_weights_KG += tf.matmul(read_BK, d_gates_BG, transpose_a=True)
+        d_bias += tf.raw_ops.BiasAddGrad(out_backprop=d_gates_BG)
+        return t - 1, d_hidden_BC, d_state, (d_weights_KG, d_bias), d_inputs.write(t, d_inputs_BC)
 
-    _, _, _, d_gates = tf.while_loop(
+    sums = tf.zeros_like(weights_KG), tf.zeros(weights_KG.shape[1])
+    _, _, _, sums, d_inputs = tf.while_loop(
         lambda t, *_: t >= 0,
         step,
-        (n_steps - 1, zeros_BC, (zeros_BC,) * cell.n_back, _empty(n_steps, 4 * size)),
+        (
+            n_steps - 1,
+            zeros_BC,
+            (zeros_BC,) * cell.n_back,
+            sums,
+            _list(n_steps, n_series, n_inputs),
+        ),
         parallel_iterations=1,
     )
-    return d_gates.stack()
+    return d_inputs.stack(), *sums
 
 
-def _empty(n_steps: Any, size: int) -> tf.TensorArray:
-    return tf.TensorArray(tf.float32, n_steps, element_shape=(None, size))
+def _list(n_steps: Any, n_series: int | None, width: int) -> tf.TensorArray:
+    return tf.TensorArray(tf.float32, n_steps, element_shape=(n_series, width))

@@ -38,7 +38,6 @@ from explstm.models.engine import (
     last_origins,
     require_compiled,
 )
-from explstm.models.head import order_quantiles
 from explstm.models.losses import LossConfig, weighted_loss
 from explstm.models.spec import BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, ModelSpec
 
@@ -70,6 +69,7 @@ import tensorflow as tf  # noqa: E402
 random.setstate(_random_state)
 
 from explstm.models.tensorflow_cells import Recurrent  # noqa: E402
+from explstm.models.tensorflow_head import order_quantiles  # noqa: E402
 
 
 class Network(keras.Model):
@@ -109,7 +109,7 @@ class Network(keras.Model):
             x_RC = next(drops)(self.dense_activation(x_RC), training=training)
         raw_RHQ = tf.reshape(self.head(x_RC), (-1, self.spec.horizon, len(self.spec.quantiles)))
         raw_QRH = tf.transpose(raw_RHQ, (2, 0, 1))
-        return order_quantiles(raw_QRH, self.spec.median, tf.nn.softplus, keras.ops)
+        return order_quantiles(raw_QRH, self.spec.median)
 
     def native(self) -> Iterator[tuple[str, Any]]:
         """Every variable under its canonical name; Keras' layout is the canonical one."""
