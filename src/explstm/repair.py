@@ -38,13 +38,13 @@ EXACT_INTEGERS = 2.0**53
 
 def sort_rows(columns: Columns) -> tuple[Columns, tuple[Finding, ...]]:
     """Rows by series and date; of equal dates the order of the table."""
-    same_S = np.diff(columns.code_S)
-    falls_S = columns.ds_S[1:] < columns.ds_S[:-1]
-    if not ((same_S < 0) | ((same_S == 0) & falls_S)).any():
+    code_S, ds_S = columns.code_S, columns.ds_S
+    falls_S = (code_S[1:] == code_S[:-1]) & (ds_S[1:] < ds_S[:-1])
+    if not (falls_S | (code_S[1:] < code_S[:-1])).any():
         return columns, ()
-    grouped = np.argsort(columns.code_S, kind="stable")
-    code_S, ds_S = columns.code_S[grouped], columns.ds_S[grouped]
-    late_S = (np.diff(code_S) == 0) & (ds_S[1:] < ds_S[:-1])
+    grouped = np.argsort(code_S, kind="stable")
+    code_S, ds_S = code_S[grouped], ds_S[grouped]
+    late_S = (code_S[1:] == code_S[:-1]) & (ds_S[1:] < ds_S[:-1])
     findings = _count_findings(
         columns.ids_N, code_S[1:][late_S], "ROWS_SORTED", "rows were out of order and were sorted"
     )
@@ -76,8 +76,9 @@ def drop_duplicates(columns: Columns) -> tuple[Columns, tuple[Finding, ...]]:
     Raises:
         DataError: Two rows of one series and date have different values.
     """
-    again_S = np.zeros(len(columns.code_S), dtype=bool)
-    again_S[1:] = (np.diff(columns.code_S) == 0) & (columns.ds_S[1:] == columns.ds_S[:-1])
+    code_S, ds_S = columns.code_S, columns.ds_S
+    again_S = np.zeros(len(code_S), dtype=bool)
+    again_S[1:] = (code_S[1:] == code_S[:-1]) & (ds_S[1:] == ds_S[:-1])
     if not again_S.any():
         return columns, ()
     y_S = columns.y_S
@@ -269,7 +270,7 @@ def notice_lookalikes(panel: Panel) -> tuple[Finding, ...]:
 
 def notice_rounding(panel: Panel) -> tuple[Finding, ...]:
     """Values whose last digits float64 may have lost; they are kept."""
-    large = np.flatnonzero(np.abs(panel.y_S) > EXACT_INTEGERS)
+    large = np.flatnonzero((panel.y_S > EXACT_INTEGERS) | (panel.y_S < -EXACT_INTEGERS))
     series = np.searchsorted(panel.starts_N1, large, side="right") - 1
     return _count_findings(
         panel.ids_N,

@@ -95,11 +95,14 @@ def take_columns(table: Any, *, id_col: str, time_col: str, target_col: str) -> 
     wanted = choose_columns(names, (id_col, time_col, target_col), "the table")
     if not len(table):
         raise DataError("DATA_NO_ROWS", "the table has no rows; pass at least one series.")
-    column = dict(zip(wanted, _take_series(table, names, wanted, kind), strict=True))
+
+    def column(name: str) -> pd.Series:
+        return _take_series(table, names.index(name))
+
     in_file = kind == "pandas" and table.index.name == "line"
     index = table.index if in_file else pd.RangeIndex(len(table), name="row")
     if id_col in wanted:
-        ids_N, code_S = _type_ids(column[id_col], name_cells(id_col, index))
+        ids_N, code_S = _type_ids(column(id_col), name_cells(id_col, index))
     else:
         ids_N, code_S = (
             np.array([SINGLE_SERIES_ID], dtype=object),
@@ -109,9 +112,9 @@ def take_columns(table: Any, *, id_col: str, time_col: str, target_col: str) -> 
     def id_at(row: int) -> str:
         return str(ids_N[code_S[row]])
 
-    ds_S, time_zone = _type_dates(column[time_col], name_cells(time_col, index, id_at))
+    ds_S, time_zone = _type_dates(column(time_col), name_cells(time_col, index, id_at))
     name_value = name_cells(target_col, index, id_at)
-    y_S = _type_values(column[target_col], name_value)
+    y_S = _type_values(column(target_col), name_value)
     if np.isinf(y_S).any():
         row = int(np.argmax(np.isinf(y_S)))
         raise DataError(
@@ -205,13 +208,11 @@ def _index_to_columns(table: pd.DataFrame, wanted: Sequence[str]) -> pd.DataFram
     return table.reset_index(level=levels) if levels else table
 
 
-def _take_series(
-    table: Any, names: Sequence[str], wanted: Sequence[str], kind: str
-) -> list[pd.Series]:
-    """The wanted columns as pandas series with a plain index."""
-    if kind == "pandas":
-        return [table.iloc[:, names.index(name)].reset_index(drop=True) for name in wanted]
-    return [_from_polars(nw.from_native(table[name], series_only=True)) for name in wanted]
+def _take_series(table: Any, place: int) -> pd.Series:
+    """A column as pandas series with a plain index, apart from the table."""
+    if isinstance(table, pd.DataFrame):
+        return table.iloc[:, place].reset_index(drop=True)
+    return _from_polars(nw.from_native(table[:, place], series_only=True))
 
 
 def _from_polars(column: Any) -> pd.Series:
