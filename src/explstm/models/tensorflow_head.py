@@ -42,9 +42,12 @@ def order_quantiles(raw_QRH: Any, median: int) -> Any:
             for q in reversed(above):
                 d_raw[q - 1] += d_raw[q]
                 d_raw[q] = tf.raw_ops.SoftplusGrad(gradients=d_raw[q], features=raw[q])
+            # Subtracted, because TensorFlow makes one sum of two additions, in no certain order.
+            d_below_RH = 0.0
             for q in reversed(below):
-                d_raw[q + 1] += d_raw[q]
-                d_raw[q] = tf.raw_ops.SoftplusGrad(gradients=-d_raw[q], features=raw[q])
+                d_below_RH -= d_raw[q]
+                d_raw[q] = tf.raw_ops.SoftplusGrad(gradients=d_below_RH, features=raw[q])
+            d_raw[median] -= d_below_RH
             return tf.stack(d_raw)
 
         return tf.stack(quantiles), gradient
