@@ -20,7 +20,7 @@ import numpy as np
 from contract.conftest import ADAM, PINBALL, draw_batch, draw_weights
 from explstm.models.engine import make_engine
 from explstm.models.spec import ModelSpec
-spec = ModelSpec(cell="slstm", hidden_sizes=(64, 64))
+spec = ModelSpec(hidden_sizes=(64, 64))
 engine = make_engine("tensorflow", spec, draw_weights(spec))
 engine.compile(ADAM, PINBALL)
 batch = draw_batch(spec, 200, 40)
