@@ -7,7 +7,7 @@ import mpmath
 import numpy as np
 import pytest
 
-from contract.conftest import BACKENDS
+from contract.conftest import BACKENDS, MSE, SGD, TRAINING_BACKENDS, draw_batch
 from explstm.models.engine import make_engine
 from explstm.models.numpy_cells import run_cell, start_state
 from explstm.models.spec import ModelSpec, init_weights
@@ -142,3 +142,20 @@ def test_huge_inputs_and_ten_thousand_steps_stay_finite(backend, forget_gate):
         forecast = engine.predict_origins(features_BTF, np.ones((2, 10_000), bool))
     assert np.isfinite(forecast).all()
     assert np.abs(forecast).max() <= 1  # a weighted mean of candidates within -1 and 1
+
+
+@pytest.mark.parametrize("backend", TRAINING_BACKENDS)
+def test_the_bias_of_the_input_gate_cancels_and_has_no_gradient(backend):
+    spec = small("exp")
+    weights = open_weights(spec, size=1.0)
+    moved = {**weights, "slstm_0/bias": weights["slstm_0/bias"] + np.repeat([3, 0, 0, 0], 4)}
+    batch = draw_batch(spec)
+    engine = make_engine(backend, spec, weights)
+    expected = engine.predict_origins(batch.features_BTF, batch.origins_BT)
+    engine.compile(SGD, MSE)
+    gradient = engine.gradients(batch)["slstm_0/bias"]
+    assert (gradient[:4] == 0).all()
+    assert (gradient[4:] != 0).all()
+    engine.load_weights(moved)
+    forecast = engine.predict_origins(batch.features_BTF, batch.origins_BT)
+    np.testing.assert_allclose(forecast, expected, atol=1e-5)

@@ -235,6 +235,15 @@ def head_mask(size: int, n_heads: int) -> NDArray[np.float32]:
     return np.tile(head_C[:, None] == head_C, (1, 4)).astype(np.float32)
 
 
+def count_idle_biases(spec: ModelSpec, size: int) -> int:
+    """How many numbers at the start of a recurrent bias of a width cannot change a forecast.
+
+    The biases of the input gates of sLSTM cancel in c / n. Their gradient is 0, and engines say so:
+    rounding would leave noise instead, which Adam blows up to full steps.
+    """
+    return size if spec.cell == "slstm" else 0
+
+
 def _stream(parameter: Parameter, seed: int) -> np.random.Generator:
     return np.random.default_rng([seed, zlib.crc32(parameter.name.encode())])
 

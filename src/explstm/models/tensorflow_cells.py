@@ -24,7 +24,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from explstm.models.spec import Activation, ModelSpec, head_mask
+from explstm.models.spec import Activation, ModelSpec, count_idle_biases, head_mask
 
 UNSEEN = -1e30
 """Stabiliser before the first step: lower than any gate, yet finite, so that nothing is NaN."""
@@ -187,7 +187,7 @@ class Recurrent(keras.layers.Layer):
         super().__init__(dtype="float32")
         self.size = size
         self._cell = LSTMCell(spec) if spec.cell == "lstm" else SLSTMCell(spec)
-        self._n_heads = spec.n_heads
+        self._n_heads, self._n_idle = spec.n_heads, count_idle_biases(spec, size)
 
     def build(self, input_shape: Sequence[int | None]) -> None:
         """Make the weights, all zero."""
@@ -209,6 +209,9 @@ class Recurrent(keras.layers.Layer):
             mask = head_mask(self.size, self._n_heads)
             recurrent_kernel = tf.tile(recurrent_kernel, (self._n_heads, 1)) * mask
         kernel, bias = tf.convert_to_tensor(self.kernel), tf.convert_to_tensor(self.bias)
+        if self._n_idle:
+            idle = tf.stop_gradient(bias[: self._n_idle])
+            bias = tf.concat([idle, bias[self._n_idle :]], axis=0)
         return run(self._cell, inputs_TBC, kernel, recurrent_kernel, bias)
 
 

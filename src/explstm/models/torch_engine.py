@@ -34,8 +34,8 @@ from explstm.models.head import order_quantiles
 from explstm.models.losses import LossConfig
 from explstm.models.spec import BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, ModelSpec
 from explstm.models.torch_activations import ACTIVATIONS
-from explstm.models.torch_cells import Stack
 from explstm.models.torch_head import Targets, score
+from explstm.models.torch_stack import Stack
 
 
 class BatchNorm(nn.Module):
@@ -371,7 +371,7 @@ def _make_optimizer(config: OptimizerConfig, native: dict[str, Tensor]) -> torch
     ]
     optimizer = torch.optim.AdamW if config.name == "adamw" else torch.optim.Adam
     betas = (config.beta_1, config.beta_2)
-    return optimizer(groups, lr=0.0, betas=betas, eps=config.epsilon, amsgrad=False)
+    return optimizer(groups, lr=0.0, betas=betas, eps=config.epsilon, amsgrad=False, fused=True)
 
 
 def _clip(trainable: dict[str, Tensor], clip_norm: float | None) -> None:

@@ -17,7 +17,7 @@ from torch import Tensor
 from explstm.models.losses import LossConfig
 from explstm.models.torch_activations import apply_log_sigmoid
 
-ORIGINS_PER_BLOCK = 2048
+ORIGINS_PER_BLOCK = 4096
 
 
 @dataclass(frozen=True)
@@ -72,8 +72,8 @@ class Score(torch.autograd.Function):
             raw_KR = torch.addmm(bias_K[:, None], kernel_KC, x_RC[rows].T)
             quantiles_QHR = raw_KR.view(n_quantiles, -1, raw_KR.shape[1])
             closed_QHR = _order(quantiles_QHR, targets.median)
-            weights_HR = targets.weights_RH[rows].T * scale
-            error_QHR = quantiles_QHR.sub_(targets.values_RH[rows].T)
+            weights_HR = targets.weights_RH[rows].T.contiguous() * scale
+            error_QHR = quantiles_QHR.sub_(targets.values_RH[rows].T.contiguous())
             loss, slope_QHR = _score(error_QHR, weights_HR, targets)
             total += loss
             if any(ctx.needs_input_grad):
@@ -88,7 +88,7 @@ class Score(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         """The gradients taken on the way forward."""
         (d_loss,) = gradients
-        return (*(gradient * d_loss for gradient in ctx.gradients), None)
+        return (*(gradient.mul_(d_loss) for gradient in ctx.gradients), None)
 
 
 def _order(raw_QHR: Tensor, median: int) -> Tensor:

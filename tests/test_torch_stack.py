@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from explstm.models import torch_cells
+from explstm.models import torch_stack
 from explstm.models.spec import ACTIVATIONS, ModelSpec
-from explstm.models.torch_cells import Stack
+from explstm.models.torch_stack import Stack
 
 N_STEPS, N_INPUTS, SIZE, N_SERIES = 4, 2, 4, 3
 
@@ -80,7 +80,7 @@ def test_series_in_blocks_are_series_together(monkeypatch, cell):
         return [hidden.detach().clone(), inputs.grad, *(p.grad for p in layer.parameters())]
 
     together = run()
-    monkeypatch.setattr(torch_cells, "SERIES_PER_BLOCK", {True: 2, False: 2})
+    monkeypatch.setattr(torch_stack, "SERIES_PER_BLOCK", {True: 2, False: 2})
     torch.testing.assert_close(run(), together)
     with torch.no_grad():
         torch.testing.assert_close(layer(inputs), together[0])
