@@ -22,6 +22,8 @@ import torch
 from explstm import checkpoint
 from explstm.config import TrainingConfig
 from explstm.errors import BusyError, ModelFileError, TrainingError, TrainingStopped, UsageError
+from explstm.forecaster import ExpLSTM
+from explstm.frame import panel_frame
 from explstm.growth import N_FEATURES, to_growth_space
 from explstm.models.engine import make_engine
 from explstm.models.spec import ModelSpec, init_weights
@@ -176,6 +178,44 @@ def test_an_exploding_loss_ends_the_run_with_the_best_weights():
 def test_a_spike_passes():
     engine, _ = run({5: 1e9})
     assert engine.step == 12
+
+
+def test_a_run_that_ends_exploded_keeps_the_best_weights_and_is_an_error():
+    engine = ScriptedEngine({4: 0.5, 11: 1e9, 12: 1e9})
+    with pytest.raises(TrainingError, match=r"ended above 10 times .*, at 1\.9e") as told:
+        train(engine, ToyBatches(), config_of())
+    assert told.value.exit_code == 5
+    assert engine.step == 4
+
+
+def test_a_run_that_ends_exploded_has_the_weights_of_its_best_validation():
+    engine, result = run({11: 1e9, 12: 1e9}, valid={0: 8.0, 4: 3.0})
+    assert (result.stopped, engine.step) == ("finished", 4)
+
+
+@pytest.mark.parametrize("backend", ["torch", "tensorflow"])
+@pytest.mark.parametrize("activation", ["relu", "elu"])
+@pytest.mark.parametrize("growth", ["minmax", "auto"])
+def test_an_unbounded_activation_that_explodes_says_so_and_never_forecasts(
+    backend, activation, growth
+):
+    model = ExpLSTM(
+        backend=backend,
+        spec=ModelSpec(hidden_sizes=(4,), activation=activation),
+        growth=growth,
+        learning_rate=100.0,
+        max_steps=30,
+    )
+    rng = np.random.default_rng(1)
+    table = panel_frame(make_panel(grow(rng, 30), grow(rng, 25)))
+    with pytest.raises(TrainingError, match="training diverged at step") as caught:
+        model.fit(table, h=3)
+    assert caught.value.exit_code == 5
+    assert caught.value.message.endswith(
+        f"lower learning_rate=100, or use activation='tanh', which is bounded, for '{activation}'."
+    )
+    with pytest.raises(UsageError, match="no weights yet"):
+        model.predict()
 
 
 def test_a_validation_loss_that_is_not_finite_ends_the_run():

@@ -1,8 +1,14 @@
-"""Divergence: when a training run has gone wrong for good."""
+"""Divergence: when a training run has gone wrong for good, and what to do about it."""
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from explstm.models.spec import ModelSpec
+
+BOUNDED = ("tanh", "sigmoid", "hard_sigmoid", "softsign")
+"""Activations with which the outputs of an LSTM cell cannot grow without end."""
 
 
 @dataclass(frozen=True)
@@ -12,7 +18,8 @@ class Guard:
     The level is an exponentially weighted mean of the loss. A loss above ``FACTOR`` times the best
     level for ``PATIENCE`` steps in a row, or one that is not finite, is divergence. The best level
     never counts as less than a hundredth of the first loss, because a nearly perfect fit fluctuates
-    by large factors. Single spikes pass: some networks recover from them.
+    by large factors. Single spikes pass: some networks recover from them. What can recover no more
+    is a run that ends above the bound, with its level there too.
 
     Attributes:
         first: First loss.
@@ -36,12 +43,30 @@ class Guard:
         if self.first is None:
             return Guard(loss, loss, loss, 0)
         level = self.SMOOTHING * self.level + (1 - self.SMOOTHING) * loss
-        bound = self.FACTOR * max(self.best, self.LOWEST_BEST * self.first)
-        return Guard(
-            self.first, level, min(self.best, level), self.above + 1 if loss > bound else 0
-        )
+        above = self.above + 1 if loss > self._bound(self.first) else 0
+        return Guard(self.first, level, min(self.best, level), above)
 
     @property
     def is_diverging(self) -> bool:
         """Whether the run should end."""
         return self.above >= self.PATIENCE
+
+    @property
+    def is_exploded(self) -> bool:
+        """Whether the latest weights are worthless, should the run end here."""
+        return self.first is not None and self.above > 0 and self.level > self._bound(self.first)
+
+    def _bound(self, first: float) -> float:
+        return self.FACTOR * max(self.best, self.LOWEST_BEST * first)
+
+
+def advise(spec: "ModelSpec", learning_rate: float) -> str:
+    """What to change after a run has diverged, as a clause."""
+    remedy = f"lower learning_rate={learning_rate:g}"
+    for name, activation in (
+        ("activation", spec.activation),
+        ("output_activation", spec.output_activation),
+    ):
+        if activation is not None and activation not in BOUNDED:
+            return f"{remedy}, or use {name}='tanh', which is bounded, for {activation!r}"
+    return remedy

@@ -20,7 +20,7 @@ import numpy as np
 from explstm import checkpoint as checkpoints
 from explstm.checkpoint import Checkpoint
 from explstm.config import TrainingConfig
-from explstm.divergence import Guard
+from explstm.divergence import Guard, advise
 from explstm.errors import TrainingError, UsageError
 from explstm.interruption import Interruption, note_signals
 from explstm.models.engine import Engine, OptimizerConfig, TrainingBatch
@@ -159,6 +159,11 @@ class _Run:
                 self._stop(interruption)
             self._advance()
         if self.validate is None:
+            if self.guard.is_exploded:
+                self._fail(
+                    f"the loss ended above {Guard.FACTOR:g} times its best level, at "
+                    f"{self.guard.level:g} on average"
+                )
             self.best_step, self.best = self.step, _copy(self.engine.dump_weights())
         self.engine.load_weights(self.best)
         return TrainingResult(tuple(self.log), self.best_step, self.stopped, self.best)
@@ -234,9 +239,8 @@ class _Run:
         batch = f" (batch {self.step - 1})" if self.step else ""
         raise TrainingError(
             "TRAINING_DIVERGED",
-            f"training diverged at step {self.step}{batch}: {finding}; the "
-            f"weights of step {self.best_step} are kept, and learning_rate="
-            f"{self.config.learning_rate:g} should be lower.",
+            f"training diverged at step {self.step}{batch}: {finding}; the weights of step "
+            f"{self.best_step} are kept; {advise(self.engine.spec, self.config.learning_rate)}.",
         )
 
     def _stop(self, interruption: Interruption) -> None:
