@@ -163,15 +163,16 @@ def run(jobs: list[Job], threads: int) -> list[dict[str, Any]]:
     """One fresh process per job, one at a time; one row per budget."""
     os.environ.update(dict.fromkeys(THREADS, str(threads)))
     rows = []
-    with ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1) as pool:
-        for done, (job, found) in enumerate(zip(jobs, pool.map(run_job, jobs), strict=True), 1):
-            rows += found
-            last = found[-1]
-            print(
-                f"{done}/{len(jobs)} {job.system} {job.part} seed {job.seed}: {last['steps']} "
-                f"steps, {last['seconds']:.1f} s, {last['smape']:.2f}",
-                file=sys.stderr,
-            )
+    for done, job in enumerate(jobs, 1):
+        with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+            found = pool.submit(run_job, job).result()
+        rows += found
+        last = found[-1]
+        print(
+            f"{done}/{len(jobs)} {job.system} {job.part} seed {job.seed}: {last['steps']} "
+            f"steps, {last['seconds']:.1f} s, {last['smape']:.2f}",
+            file=sys.stderr,
+        )
     return rows
 
 
