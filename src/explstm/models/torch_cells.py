@@ -75,8 +75,12 @@ class LSTMSteps:
 class SLSTMSteps:
     """The steps of sLSTM cells. Source: Beck et al. (2024), eqs. 8 to 17.
 
-    Cell state and normaliser lie together, as do the factors of what is added to both and of what
-    both keep: the input gate and the forget gate behind the stabiliser.
+    Their hidden state is a gated mean of all candidates so far. The arrays are that mean
+    ``y = c / n``, the share ``a = exp(i - m) / n`` of the new candidate in it, and n and m; the
+    gradient goes through y and the logarithm ``l = m + log(n)`` of the sum of all weights::
+
+        y = y_before + a * (candidate - y_before)    h = gate(o) * y
+        a = exp(i - l)                               l = log(exp(log_f + l_before) + exp(i))
     """
 
     def __init__(self, room: Room, raw: Gates, gates: Gates) -> None:
@@ -86,30 +90,33 @@ class SLSTMSteps:
         self._as_one = has_one_activation(room)
         self._has_sigmoid = room.spec.forget_gate == "sigmoid"
         self._raw, self._gates = raw, gates
-        self._before, self._after = room.states("states", 2)
-        self._factors = room.by_tick(room.layers("factors", len(room.ticks), 2))
+        self._before, self._after = room.states("means")
         self._stabiliser = room.each_tick(room.layers("stabiliser").fill_(-torch.inf))
+        started = ("normaliser", "d_mean", "d_log")
+        self._normaliser, self._d_mean, self._d_log = (
+            room.each_tick(room.layers(name).zero_()) for name in started
+        )
         self._one, self._two = (room.each_tick(room.layers(name)) for name in ("one", "two"))
-        self._d_states = room.each_tick(room.layers("d_states", 2).zero_())
 
     def forward(self, tick: int, hidden_LCB: Tensor) -> None:
-        """Turn raw gates into hidden states."""
+        """Turn raw gates into hidden states; the share takes the place of the input gate."""
         raw_i, raw_f, _, _ = self._raw.parts[tick]
-        _, f, o, g = self._gates.parts[tick]
-        states, factors, stabiliser = self._after[tick], self._factors[tick], self._stabiliser[tick]
-        (cell, normaliser), (added, kept) = states.unbind(0), factors.unbind(0)
+        share, f, o, g = self._gates.parts[tick]
+        stabiliser, normaliser, kept = (
+            self._stabiliser[tick],
+            self._normaliser[tick],
+            self._one[tick],
+        )
         self._activate(tick)
-        log_f = apply_log_sigmoid(raw_f, f, out=self._one[tick]) if self._has_sigmoid else raw_f
+        log_f = apply_log_sigmoid(raw_f, f, out=kept) if self._has_sigmoid else raw_f
         torch.add(log_f, stabiliser, out=kept)
         torch.maximum(kept, raw_i, out=stabiliser)
-        torch.sub(raw_i, stabiliser, out=added)
-        kept.sub_(stabiliser)
-        factors.exp_()
-        torch.mul(kept, self._before[tick], out=states)
-        cell.addcmul_(added, g)
-        normaliser.add_(added)
-        torch.div(cell, normaliser, out=hidden_LCB)
-        hidden_LCB.mul_(o)
+        kept.sub_(stabiliser).exp_()
+        torch.sub(raw_i, stabiliser, out=share).exp_()
+        normaliser.mul_(kept).add_(share)
+        share.div_(normaliser)
+        torch.lerp(self._before[tick], g, share, out=self._after[tick])
+        torch.mul(o, self._after[tick], out=hidden_LCB)
 
     def _activate(self, tick: int) -> None:
         """Fill the output gate, the candidate and the sigmoid of the forget gate."""
@@ -126,29 +133,24 @@ class SLSTMSteps:
     def backward(self, tick: int, d_hidden_LCB: Tensor) -> None:
         """Turn gates into their gradients, from last tick to first."""
         _, _, raw_o, raw_g = self._raw.parts[tick]
-        i, f, o, g = self._gates.parts[tick]
-        (cell, normaliser), (added, kept) = (
-            self._after[tick].unbind(0),
-            self._factors[tick].unbind(0),
-        )
-        cell_before, normaliser_before = self._before[tick].unbind(0)
-        d_cell, d_normaliser = self._d_states[tick].unbind(0)
+        share, f, o, g = self._gates.parts[tick]
+        d_mean, d_log = self._d_mean[tick], self._d_log[tick]
         one, two = self._one[tick], self._two[tick]
-        torch.div(cell, normaliser, out=one)
-        torch.mul(d_hidden_LCB, o, out=two).div_(normaliser)
-        d_cell.add_(two)
-        d_normaliser.addcmul_(two, one, value=-1)
-        self._gate.pull(one.mul_(d_hidden_LCB), raw_o, o, o)
-        torch.addcmul(d_normaliser, d_cell, g, out=i).mul_(added)
-        torch.mul(d_cell, added, out=two)
+        d_mean.addcmul_(d_hidden_LCB, o)
+        torch.mul(d_hidden_LCB, self._after[tick], out=one)
+        self._gate.pull(one, raw_o, o, o)
+        torch.sub(g, self._before[tick], out=one).mul_(d_mean)
+        torch.mul(d_mean, share, out=two)
+        d_mean.sub_(two)
         self._activation.pull(two, raw_g, g, g)
-        torch.mul(d_normaliser, normaliser_before, out=one).addcmul_(d_cell, cell_before)
-        one.mul_(kept)
+        # a = sigmoid(i - log_f - l_before), and the derivative of l by i is a
+        ACTIVATIONS["sigmoid"].pull(one, share, share, one)
+        d_i = torch.addcmul(one, d_log, share, out=share)
+        d_log.sub_(d_i)
         if self._has_sigmoid:
-            torch.addcmul(one, one, f, value=-1, out=f)
+            torch.addcmul(d_log, d_log, f, value=-1, out=f)
         else:
-            f.copy_(one)
-        self._d_states[tick].mul_(kept)
+            f.copy_(d_log)
 
 
 STEPS: dict[str, type[LSTMSteps] | type[SLSTMSteps]] = {"lstm": LSTMSteps, "slstm": SLSTMSteps}
