@@ -11,6 +11,7 @@ candidate: inside a stack those with one activation lie together).
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -62,12 +63,11 @@ class Ticks:
 
     def of(self, arrays: Sequence[Tensor]) -> list[Tensor]:
         """One array (..., L, C, B) per tick, cut to the layers at work."""
-        cut = []
-        for tick in range(len(self)):
+        cut = list(arrays)
+        few = range(self.n_layers - 1)  # layers start one by one, and end so
+        for tick in {*few, *(self.n_steps + k for k in few)}:
             layers = self.layers(tick)
-            whole = len(layers) == self.n_layers
-            array = arrays[tick]
-            cut.append(array if whole else array[..., layers.start : layers.stop, :, :])
+            cut[tick] = cut[tick][..., layers.start : layers.stop, :, :]
         return cut
 
 
@@ -120,19 +120,29 @@ class Gates:
 
     Attributes:
         all: All gates (L, G, B).
-        open: The input, forget and output gates (L, 3 C, B).
-        behind: All but the input gate (L, 3 C, B).
-        parts: Input, forget, output and candidate gates, each (L, C, B).
     """
 
     def __init__(self, room: Room, array: Tensor) -> None:
-        """Cut an array."""
-        pieces = room.by_tick if array.ndim == 4 else room.each_tick
-        size = room.size
-        self.all, self.open = pieces(array), pieces(array[..., : 3 * size, :])
-        self.behind = pieces(array[..., size:, :])
-        parts = array.unflatten(-2, (4, size)).unbind(-3)
-        self.parts = list(zip(*(pieces(part) for part in parts), strict=True))
+        """Take an array, to be cut when asked."""
+        self._array, self._size = array, room.size
+        self._pieces = room.by_tick if array.ndim == 4 else room.each_tick
+        self.all = self._pieces(array)
+
+    @cached_property
+    def open(self) -> list[Tensor]:
+        """The input, forget and output gates."""
+        return self._pieces(self._array[..., : 3 * self._size, :])
+
+    @cached_property
+    def behind(self) -> list[Tensor]:
+        """All but the input gate."""
+        return self._pieces(self._array[..., self._size :, :])
+
+    @cached_property
+    def parts(self) -> list[tuple[Tensor, ...]]:
+        """The four gates one by one."""
+        parts = self._array.unflatten(-2, (4, self._size)).unbind(-3)
+        return list(zip(*(self._pieces(part) for part in parts), strict=True))
 
 
 def take_raw(room: Room) -> Tensor:
