@@ -30,6 +30,8 @@ check: $(TESTS)
 bench: $(TESTS)
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/parity.py
+	$(BIN)/python benchmarks/steps.py
+	$(BIN)/python benchmarks/throughput.py
 	$(BIN)/python benchmarks/growth.py
 	$(BIN)/python benchmarks/m3.py --backend torch
 	$(BIN)/python benchmarks/m3.py --backend tensorflow
