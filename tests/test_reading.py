@@ -393,7 +393,7 @@ def test_a_file_that_changes_while_it_is_read_is_refused(rows, tmp_path, monkeyp
 
     split = delimited.split_fast
     monkeypatch.setattr(reading, "split_fast", grow)
-    with pytest.raises(DataError, match=r"'.*growing\.csv' changed while it was read"):
+    with pytest.raises(DataError, match="changed while it was read"):
         read_table(path)
 
 
