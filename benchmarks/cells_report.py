@@ -34,8 +34,8 @@ def report(runs: pd.DataFrame, baselines: pd.DataFrame, folder: Path | None) -> 
     print_table(compare_spaces(runs))
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
-        runs.drop(columns="held_out").to_csv(folder / "cells-runs.csv", index=False)
-        baselines.to_csv(folder / "cells-baselines.csv", index=False)
+        for name, facts in (("runs", runs.drop(columns="held_out")), ("baselines", baselines)):
+            facts.to_csv(folder / f"cells-{name}.csv", index=False, float_format="%.6g")
         for steps in MEASURES:
             draw(runs, baselines, steps).savefig(
                 folder / f"cells-{steps}.png", dpi=130, metadata={"Software": None}
@@ -162,7 +162,7 @@ def print_table(table: pd.DataFrame) -> None:
 def draw(runs: pd.DataFrame, baselines: pd.DataFrame, steps: str):
     """Every run of the longest training as a dot, means as lines, beside naive and drift."""
     from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator, NullLocator
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
     runs = runs[runs["max_steps"] == runs.groupby("set")["max_steps"].transform("max")]
     names, cells = runs["set"].unique(), list(runs["cell"].unique())
@@ -181,12 +181,14 @@ def draw(runs: pd.DataFrame, baselines: pd.DataFrame, steps: str):
         axis.axvline(errors["Naive"], color="0.3", linestyle=":", label="naive")
         axis.axvline(errors["Drift"], color="0.3", linestyle="--", label="drift")
         axis.set(title=name, xscale="log", xlabel=f"sMAPE, {MEASURES[steps]}")
-        axis.xaxis.set_major_locator(MaxNLocator(4, min_n_ticks=3))
+        low, high = axis.get_xlim()
+        narrow = high < 2 * low
+        axis.xaxis.set_major_locator(MaxNLocator(4) if narrow else LogLocator(subs=(1, 2, 5)))
         axis.xaxis.set_major_formatter("{x:g}")
         axis.xaxis.set_minor_locator(NullLocator())
         axis.set_yticks(range(len(cells)), cells)
         axis.spines[["top", "right"]].set_visible(False)
-    figure.axes[0].invert_yaxis()
+    figure.axes[0].set_ylim(len(cells) - 0.5, -0.5)
     handles, labels = zip(*by_label(figure).items(), strict=True)
     figure.legend(labels, handles, loc="outside lower center", ncols=5, frameon=False)
     return figure
