@@ -2,7 +2,8 @@
 #   make demo    both frameworks against the baselines on air passengers, into explstm-demo/
 #   make test    all checks, then all tests
 #   make check   format, lint, types, import contracts
-#   make bench   every benchmark prints its table
+#   make bench   the benchmarks print their tables; cells.py and time_to_error.py take hours and
+#                are run by hand
 #   make clean   remove what the targets above made
 
 PYTHON ?= python3

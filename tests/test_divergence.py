@@ -72,6 +72,11 @@ def test_a_run_without_a_step_has_not_exploded():
             {"cell": "slstm", "activation": "linear"},
             "lower learning_rate=0.5, or use activation='tanh', which is bounded, for 'linear'",
         ),
+        (
+            {"recurrent_activation": "softplus"},
+            "lower learning_rate=0.5, or use recurrent_activation='sigmoid', which is bounded, for "
+            "'softplus'",
+        ),
     ],
 )
 def test_the_advice_names_the_activation_that_has_no_bound(network, advice):

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from explstm import ExpLSTM, pipeline
-from explstm.errors import DataError, ModelFileError, UsageError
+from explstm.errors import DataError, ModelFileError, TrainingError, UsageError
 from explstm.options import DataOptions, parse_settings
 
 SMALL = ["max_steps=2", "hidden_sizes=[4]"]
@@ -57,6 +57,29 @@ def test_a_fit_leaves_a_model_its_log_and_a_record(file, fitted):
     assert record["arguments"]["settings"]["spec"]["hidden_sizes"] == [4]
     assert record["arguments"]["data"]["time_col"] == "ds"
     assert os.listdir(fitted.parent) == ["run"]  # no checkpoint is left
+
+
+def test_a_fit_that_diverged_can_be_tried_again_with_other_settings(file, tmp_path):
+    def fit(*settings, **options):
+        settings = parse_settings(["hidden_sizes=[4]", "val_check_steps=1", *settings])
+        arguments = (file, H, tmp_path / "run", DataOptions())
+        pipeline.fit_file(*arguments, backend="torch", settings=settings, **options)
+
+    with pytest.raises(TrainingError, match="lower learning_rate"):
+        fit("activation=relu", "learning_rate=1e30", "max_steps=50")
+    assert os.listdir(tmp_path) == []
+    fit("max_steps=2")
+    assert os.listdir(tmp_path) == ["run"]
+
+
+def test_force_throws_away_the_checkpoints_of_another_run(file, tmp_path):
+    (tmp_path / "run.checkpoint" / "step-00000050").mkdir(parents=True)
+    arguments = (file, H, tmp_path / "run", DataOptions())
+    options = {"backend": "torch", "settings": parse_settings(SMALL)}
+    with pytest.raises(UsageError, match="--force"):
+        pipeline.fit_file(*arguments, **options)
+    pipeline.fit_file(*arguments, **options, force=True)
+    assert os.listdir(tmp_path) == ["run"]
 
 
 @pytest.mark.parametrize("place", ["", "model"])
@@ -150,7 +173,7 @@ def test_without_model_and_backend_the_choice_is_named(file, tmp_path):
 
 
 def test_settings_are_refused_where_nothing_is_trained(file, fitted, tmp_path):
-    with pytest.raises(UsageError, match="max_steps, spec would not change the saved model"):
+    with pytest.raises(UsageError, match="--set would not change the saved model"):
         forecast(file, tmp_path / "out", saved=fitted)
 
 

@@ -158,7 +158,7 @@ def refuse_changes(saved: Mapping[str, Any], current: Mapping[str, Any], folder:
         raise UsageError(
             "RESUME_CHANGED",
             f"the run in {folder} cannot continue, because it differs in {differences}; restore "
-            "the old values, or train anew in another folder.",
+            "the old values, or delete the folder (with explstm fit: --force) to train anew.",
         )
 
 

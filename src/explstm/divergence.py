@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, ClassVar
 if TYPE_CHECKING:
     from explstm.models.spec import ModelSpec
 
+DIVERGED = "TRAINING_DIVERGED"
+"""Code of the error that ends such a run."""
+
 BOUNDED = ("tanh", "sigmoid", "hard_sigmoid", "softsign")
-"""Activations with which the outputs of an LSTM cell cannot grow without end."""
+"""Activations with which the outputs of a cell cannot grow without end."""
 
 
 @dataclass(frozen=True)
@@ -63,10 +66,11 @@ class Guard:
 def advise(spec: "ModelSpec", learning_rate: float) -> str:
     """What to change after a run has diverged, as a clause."""
     remedy = f"lower learning_rate={learning_rate:g}"
-    for name, activation in (
-        ("activation", spec.activation),
-        ("output_activation", spec.output_activation),
+    for name, activation, bounded in (
+        ("activation", spec.activation, "tanh"),
+        ("output_activation", spec.output_activation, "tanh"),
+        ("recurrent_activation", spec.recurrent_activation, "sigmoid"),
     ):
         if activation is not None and activation not in BOUNDED:
-            return f"{remedy}, or use {name}='tanh', which is bounded, for {activation!r}"
+            return f"{remedy}, or use {name}={bounded!r}, which is bounded, for {activation!r}"
     return remedy

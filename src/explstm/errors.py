@@ -60,7 +60,7 @@ class ModelFileError(ExpLSTMError):
 
 
 class TrainingError(ExpLSTMError):
-    """Training that failed; the last good weights are kept."""
+    """Training that failed."""
 
     exit_code = 5
 

@@ -115,7 +115,7 @@ class OriginBatches:
                 "NO_ORIGINS",
                 f"no series can be trained on: one needs at least {warm_up + 2} steps and a "
                 f"change before its last, and the longest has {longest}; "
-                "give longer series or lower warm_up.",
+                "give longer series.",
             )
         stretches_N = -(-space.lengths_N[usable_N] // window)
         self._epoch_series = np.repeat(usable_N, stretches_N)

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from explstm.baselines import naive_forecasts
-from explstm.errors import UsageError
+from explstm.divergence import DIVERGED
+from explstm.errors import TrainingError, UsageError
 from explstm.forecaster import ExpLSTM, last_date
 from explstm.frame import Panel, drop_last, keep_steps, panel_frame
 from explstm.metrics import evaluate_forecast
@@ -85,8 +86,8 @@ def forecast_file(
     if saved is not None and settings:
         raise UsageError(
             "CONFIG_CONFLICT",
-            f"settings {', '.join(settings)} would not change the saved model {saved}; leave them "
-            "away, or fit a model with them.",
+            f"--set would not change the saved model {saved}; leave it away, or fit a model with "
+            "it.",
         )
     plots = import_module("explstm.plots") if plot else None
     with open_run(out, force=force) as run:
@@ -153,8 +154,9 @@ def fit_file(
 ) -> Outcome:
     """Train a model on a file and save it in ``out/model``.
 
-    Checkpoints are kept in ``OUT.checkpoint`` until the model is saved; ``resume`` continues there.
-    Arguments are those of :func:`forecast_file`.
+    Checkpoints are kept in ``OUT.checkpoint`` until the model is saved or the run has diverged;
+    ``resume`` continues there, ``force`` without it throws them away. The other arguments are those
+    of :func:`forecast_file`.
     """
     arguments = dict(locals())
     plots = import_module("explstm.plots") if plot else None
@@ -162,7 +164,14 @@ def fit_file(
     with open_run(out, force=force) as run:
         panel = data.read(file)
         model = new_model(backend, seed, model_settings(panel, data, settings or {}))
-        model.fit(panel, h=horizon, on_step=on_step, checkpoint_dir=checkpoint, resume=resume)
+        if force and not resume:
+            shutil.rmtree(checkpoint, ignore_errors=True)
+        try:
+            model.fit(panel, h=horizon, on_step=on_step, checkpoint_dir=checkpoint, resume=resume)
+        except TrainingError as error:
+            if error.code == DIVERGED:  # going on from there would diverge again
+                shutil.rmtree(checkpoint, ignore_errors=True)
+            raise
         model.save(run.path / MODEL)
         log = pd.DataFrame([asdict(row) for row in model.training_log_])
         run.write_table("training.csv", log)
@@ -247,8 +256,8 @@ def new_model(backend: str | None, seed: int, settings: Mapping[str, Any]) -> Ex
     if backend is None:
         raise UsageError(
             "MODEL_OR_BACKEND",
-            "there is no model to forecast with; give --model FOLDER to use a saved one, or "
-            "--backend torch or --backend tensorflow to train one.",
+            "no framework was chosen to train in; give --backend torch or --backend tensorflow, or "
+            "forecast with a saved model: explstm forecast --model FOLDER.",
         )
     return ExpLSTM(backend=backend, random_seed=seed, **settings)
 

@@ -20,7 +20,7 @@ import numpy as np
 from explstm import checkpoint as checkpoints
 from explstm.checkpoint import Checkpoint
 from explstm.config import TrainingConfig
-from explstm.divergence import Guard, advise
+from explstm.divergence import DIVERGED, Guard, advise
 from explstm.errors import TrainingError, UsageError
 from explstm.interruption import Interruption, note_signals
 from explstm.models.engine import Engine, OptimizerConfig, TrainingBatch
@@ -158,12 +158,12 @@ class _Run:
             if interruption.signal is not None:
                 self._stop(interruption)
             self._advance()
+        if self.guard.is_exploded and (self.validate is None or self.best_step == 0):
+            self._fail(
+                f"the loss ended above {Guard.FACTOR:g} times its best level, at "
+                f"{self.guard.level:g} on average"
+            )
         if self.validate is None:
-            if self.guard.is_exploded:
-                self._fail(
-                    f"the loss ended above {Guard.FACTOR:g} times its best level, at "
-                    f"{self.guard.level:g} on average"
-                )
             self.best_step, self.best = self.step, _copy(self.engine.dump_weights())
         self.engine.load_weights(self.best)
         return TrainingResult(tuple(self.log), self.best_step, self.stopped, self.best)
@@ -211,7 +211,8 @@ class _Run:
         ):
             self._fail(f"the weights or the validation loss ({loss:g}) are not finite")
         self.waited += 1
-        if loss < self.best_loss:
+        unjudged = valid_loss is None and self.guard.is_exploded
+        if loss < self.best_loss and not unjudged:
             self.best_step, self.best_loss, self.best, self.waited = self.step, loss, weights, 0
         if self.config.lr_schedule == "reduce_on_plateau":
             self.plateau = self.plateau.after(loss)
@@ -238,9 +239,9 @@ class _Run:
         self.engine.load_weights(self.best)
         batch = f" (batch {self.step - 1})" if self.step else ""
         raise TrainingError(
-            "TRAINING_DIVERGED",
-            f"training diverged at step {self.step}{batch}: {finding}; the weights of step "
-            f"{self.best_step} are kept; {advise(self.engine.spec, self.config.learning_rate)}.",
+            DIVERGED,
+            f"training diverged at step {self.step}{batch}: {finding}; "
+            f"{advise(self.engine.spec, self.config.learning_rate)}.",
         )
 
     def _stop(self, interruption: Interruption) -> None:
@@ -259,7 +260,8 @@ class _Run:
         if not resume and checkpoints.has_checkpoint(folder):
             raise UsageError(
                 "CHECKPOINT_EXISTS",
-                f"{folder} holds the checkpoints of another run; resume it, or use another folder.",
+                f"{folder} holds the checkpoints of another run; resume it, delete it (with "
+                "explstm fit: --force), or use another folder.",
             )
         found = checkpoints.load_checkpoint(folder)
         if found is None:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from contract.conftest import SPECS, draw_batch, draw_weights
+from explstm.errors import UsageError
 from explstm.models.numpy_engine import NumpyEngine
 
 
@@ -27,3 +28,13 @@ def test_states_handed_out_are_left_as_they_were():
     first, _ = engine.stream(features_BTF[:, 4:], states)
     again, _ = engine.stream(features_BTF[:, 4:], states)
     np.testing.assert_array_equal(first, again)
+
+
+@pytest.mark.parametrize("n_series, n_steps", [(2, 1), (3, 0)])
+def test_states_of_other_series_and_no_steps_are_refused(n_series, n_steps):
+    spec = SPECS["slstm"]
+    engine = NumpyEngine(spec, draw_weights(spec))
+    features_BTF = draw_batch(spec, n_series=3, n_steps=9).features_BTF
+    _, states = engine.stream(features_BTF)
+    with pytest.raises(UsageError, match="at least one step"):
+        engine.stream(features_BTF[:n_series, :n_steps], states)

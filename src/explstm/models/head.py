@@ -1,4 +1,6 @@
-"""Quantiles that cannot cross, written once over the array functions of any framework.
+"""Quantiles that cannot cross, defined once over the array functions of any framework.
+
+For training, ``torch_head`` and ``tensorflow_head`` repeat them with gradients by hand.
 
 The head of a network gives one raw number per quantile. The raw median is the forecast of the
 median; every other raw number is turned into a non-negative step (softplus) away from its neighbour

@@ -1,4 +1,6 @@
-"""Losses, written once over an array namespace (numpy, torch or keras.ops).
+"""Losses, defined once over an array namespace (numpy, torch or keras.ops).
+
+For training, :mod:`explstm.models.torch_head` takes losses and gradients together, by hand.
 
 Every loss is the weighted mean of a loss per forecast, ``sum(w * l) / sum(w)``. ``pinball`` scores
 all quantiles (the mean over them); the others score the median output and leave the rest untrained.

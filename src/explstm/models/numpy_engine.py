@@ -138,8 +138,21 @@ class NumpyEngine:
 
         Returns:
             Quantiles (B, H, Q) from the last step read, and the state of every layer after it.
+
+        Raises:
+            UsageError: No step, or states that are not those of these series.
         """
         check_features(self.spec, features_BTF)
+        n_series, n_steps, _ = features_BTF.shape
+        sizes = [len(state[0]) for state in states or ()]
+        if n_steps == 0 or (
+            states is not None and sizes != [n_series] * len(self.spec.hidden_sizes)
+        ):
+            raise UsageError(
+                "STREAM_SHAPE",
+                f"stream was given {n_steps} steps of {n_series} series and states of {sizes} "
+                "series by layer; pass at least one step, and what the call before returned.",
+            )
         features_BTF = np.asarray(features_BTF, self._dtype)
         hidden_TBC, states = self._run_layers(features_BTF, states)
         return self._run_dense(self._skip(hidden_TBC[-1], features_BTF[:, -1])), states
