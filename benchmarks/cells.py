@@ -23,13 +23,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from cells_report import report, report_choice
-from competitions import load_groups
 from m3 import smape
 from processes import WORKERS, run_jobs
 
 from explstm import ExpLSTM, ModelSpec
 from explstm.baselines import naive_forecasts
 from explstm.datasets import make_growth_series
+from explstm.datasets.competitions import load_groups
 from explstm.errors import ExpLSTMError
 from explstm.frame import Panel, build_panel, drop_last, panel_frame, take_series
 
@@ -208,6 +208,7 @@ def forecast(job: Job, task: Task) -> np.ndarray:
     growth = space.pop("growth")
     model = ExpLSTM(
         backend="torch",
+        init="random",
         spec=ModelSpec(**NETWORK, **CELLS[job.cell], **space),
         growth=growth,
         season_length=1,

@@ -146,6 +146,7 @@ def forecast_ours(task: Task, seed: int, backend: str) -> np.ndarray:
         panels = [take_series(task.past, [i]) for i in range(task.past.n_series)]
     settings = {
         "backend": backend,
+        "init": "random",
         "season_length": 1,
         "freq": task.past.freq,
         **SETTINGS[task.fit],

@@ -15,8 +15,9 @@ import time
 from pathlib import Path
 
 import numpy as np
-from competitions import Group, load_groups
 from processes import WORKERS, run_jobs
+
+from explstm.datasets.competitions import Group, load_groups
 
 # Chosen on the held-out ends of the training series (--held-out), never on the test part.
 SETTINGS: dict[str, dict] = {
@@ -67,6 +68,7 @@ def forecast_group(backend: str, group: Group, seed: int, settings: dict) -> np.
     training = {key: settings[key] for key in settings if key not in network}
     model = ExpLSTM(
         backend=backend,
+        init="random",
         spec=ModelSpec(**network),
         season_length=group.season_length,
         random_seed=seed,

@@ -21,7 +21,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from competitions import Group
+
+from explstm.datasets.competitions import Group
 
 QUIET: dict[str, Any] = {  # of Lightning's Trainer: no log, bar, table or folder
     "accelerator": "cpu",

@@ -24,7 +24,7 @@ def main() -> None:
         model, file = Path(folder, "model"), Path(folder, "air.csv")
         table = load_air_passengers()
         table.to_csv(file, index=False)
-        ExpLSTM(backend="torch", max_steps=2).fit(table, h=12).save(model)
+        ExpLSTM(backend="torch", init="random", max_steps=2).fit(table, h=12).save(model)
         code = {
             "import pandas": "import pandas",
             "import pandas, explstm": "import pandas, explstm",

@@ -143,7 +143,9 @@ def make_model(model: str) -> dict:
     from explstm import ExpLSTM
     from explstm.datasets import load_air_passengers
 
-    ExpLSTM(backend="torch", max_steps=2).fit(load_air_passengers(), h=HORIZON).save(model)
+    ExpLSTM(backend="torch", init="random", max_steps=2).fit(load_air_passengers(), h=HORIZON).save(
+        model
+    )
     return {}
 
 

@@ -18,11 +18,12 @@ from explstm.frame import build_panel
 from panels import grow
 
 SMALL = ModelSpec(hidden_sizes=(5,))
+SCRATCH = {"backend": "torch", "init": "random"}
 H = 4
 
 
 def make_model(**options):
-    return ExpLSTM(**{"spec": SMALL, "max_steps": 2, "batch_size": 4, **options})
+    return ExpLSTM(**{**SCRATCH, "spec": SMALL, "max_steps": 2, "batch_size": 4, **options})
 
 
 def make_table(*series, freq="MS", start="2020-01-01"):
@@ -241,8 +242,8 @@ def test_a_saved_model_can_be_trained_further(df, fitted, tmp_path):
     np.testing.assert_allclose(values(still.predict()), values(fitted.predict()), rtol=1e-6)
     further = make_model(**options, max_steps=5, learning_rate=0.01).fit(df, h=H)
     assert not np.allclose(values(further.predict()), values(fitted.predict()), rtol=1e-4)
-    with pytest.raises(UsageError, match=f"h=5 does not fit the model .*forecasts {H} steps"):
-        make_model(**options).fit(df, h=5)
+    longer = make_model(**options, max_steps=1).fit(df, h=5)
+    assert len(longer.predict()) == 5 * df["unique_id"].nunique()  # the network has 4 steps
     with pytest.raises(UsageError, match="spec does not fit the model"):
         make_model(init=tmp_path / "model", spec=ModelSpec(hidden_sizes=(7,))).fit(df, h=H)
     loaded = ExpLSTM.load(tmp_path / "model", backend="torch").fit(df, h=H)
@@ -413,7 +414,7 @@ def test_a_wrong_parameter_changes_nothing():
         ({"backend": "pytorch"}, "backend='pytorch' cannot be used; did you mean 'torch'?"),
         ({"growth": "logs"}, "growth='logs' cannot be used; did you mean 'log'?"),
         ({"spec": {"hidden_sizes": (4,)}}, "cannot be used; pass a ModelSpec, such as"),
-        ({"init": None}, "init=None cannot be used; pass 'random', or the path"),
+        ({"init": None}, "init=None cannot be used; pass 'pretrained', 'random', or the path"),
         ({"alias": 3}, "alias=3 cannot be used; pass the name of a column"),
         ({"season_length": 0}, "season_length needs whole numbers of at least 1, found 0"),
         ({"season_length": -12}, "found -12"),
@@ -459,7 +460,7 @@ def test_a_horizon_that_is_no_count_is_refused(df, fitted, h):
 def test_a_loaded_model_needs_data(fitted, tmp_path):
     fitted.save(tmp_path / "model")
     with pytest.raises(
-        UsageError, match=r"a loaded model holds no data; call predict\(df=\.\.\.\)"
+        UsageError, match=r"this model holds no data of its own; call predict\(df=\.\.\.\)"
     ):
         ExpLSTM.load(tmp_path / "model").predict()
 

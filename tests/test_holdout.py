@@ -5,7 +5,7 @@ import pytest
 
 from explstm.config import TrainingConfig
 from explstm.errors import DataError
-from explstm.holdout import split_holdout
+from explstm.holdout import split_holdout, validation_size
 from explstm.models.engine import OptimizerConfig
 from explstm.models.losses import LossConfig
 from explstm.models.numpy_engine import NumpyEngine
@@ -87,3 +87,8 @@ def test_nothing_to_judge_by_is_refused():
     config = TrainingConfig(val_size=3)
     with pytest.raises(DataError, match="val_size=3 leaves no series that moved before the held"):
         split_holdout(make_panel([5.0] * 20 + [6.0, 7.0, 8.0]), PLAIN, config, 3)
+
+
+@pytest.mark.parametrize(("shortest", "expected"), [(32, 8), (31, 0)])
+def test_one_horizon_is_validated_on_where_there_is_room(shortest, expected):
+    assert validation_size(shortest, 8) == expected

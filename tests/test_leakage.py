@@ -111,7 +111,14 @@ def test_every_way_into_growth_space_leads_back(growth, lengths, seed):
 
 # ---------------------------------------------------------------- the forecaster, from end to end
 
-FITTED = {"max_steps": 3, "batch_size": 2, "season_length": [3, 6], "window": 16}
+FITTED = {
+    "backend": "torch",
+    "init": "random",
+    "max_steps": 3,
+    "batch_size": 2,
+    "season_length": [3, 6],
+    "window": 16,
+}
 
 
 def make_tables(lengths, seed, held_out):

@@ -167,9 +167,17 @@ def test_a_taken_place_is_told_before_anything_is_read(tmp_path):
         forecast(tmp_path / "missing.csv", tmp_path / "out", backend="torch")
 
 
-def test_without_model_and_backend_the_choice_is_named(file, tmp_path):
-    with pytest.raises(UsageError, match="--model FOLDER"):
-        forecast(file, tmp_path / "out")
+def test_without_model_and_backend_the_pretrained_model_forecasts(file, tmp_path):
+    outcome = pipeline.forecast_file(file, H, tmp_path / "out", DataOptions(), level=[80])
+    expected = ExpLSTM().predict(pd.read_csv(file, parse_dates=["ds"]), h=H, level=[80])
+    pd.testing.assert_frame_equal(outcome.forecast, expected)
+
+
+@pytest.mark.parametrize("setting", ["max_steps=3", "hidden_sizes=4", "init=random"])
+def test_settings_of_a_training_are_refused_where_nothing_is_trained(file, tmp_path, setting):
+    with pytest.raises(UsageError, match="give --backend"):
+        options = {"settings": parse_settings([setting])}
+        pipeline.forecast_file(file, H, tmp_path / "out", DataOptions(), **options)
 
 
 def test_settings_are_refused_where_nothing_is_trained(file, fitted, tmp_path):
@@ -199,13 +207,6 @@ def test_repairs_are_told(file, tmp_path):
     pd.concat([table, table.tail(2)]).to_csv(tmp_path / "twice.csv", index=False)
     outcome = forecast(tmp_path / "twice.csv", tmp_path / "out", backend="torch")
     assert any(text.startswith("south: ") and text.endswith("(2)") for text in outcome.findings)
-
-
-@pytest.mark.parametrize(("length", "expected"), [(40, 8), (39, 0)])
-def test_a_comparison_validates_where_there_is_room(tmp_path, length, expected):
-    path = tmp_path / "one.csv"
-    pd.DataFrame({"ds": range(length), "y": range(1, length + 1)}).to_csv(path, index=False)
-    assert pipeline.validation_size(DataOptions().read(path), 8) == expected
 
 
 def test_a_comparison_writes_tables_figures_and_their_facts(file, tmp_path):

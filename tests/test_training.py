@@ -214,6 +214,7 @@ def test_an_unbounded_activation_that_explodes_says_so_and_never_forecasts(
 ):
     model = ExpLSTM(
         backend=backend,
+        init="random",
         spec=ModelSpec(hidden_sizes=(4,), activation=activation),
         growth=growth,
         learning_rate=100.0,

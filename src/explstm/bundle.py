@@ -8,6 +8,7 @@ bytes. Trained in one framework, a model loads in any engine.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from explstm.tensors import MAX_HEADER_BYTES, dump_tensors, load_tensors
 
 CONFIG = "config.json"
 WEIGHTS = "weights.safetensors"
+PRETRAINED_FOLDER = "pretrained"
 KIND = "model"
 
 Weights = dict[str, NDArray[np.floating]]
@@ -90,6 +92,16 @@ def load_bundle(path: str | Path) -> Bundle:
         BusyError: The folder was being replaced each time it was read.
     """
     return read_sealed(Path(path), (CONFIG, WEIGHTS), _parse)
+
+
+def load_pretrained() -> Bundle:
+    """Load the model that comes with the package.
+
+    Raises:
+        ModelFileError: The package is damaged.
+    """
+    with as_file(files("explstm") / PRETRAINED_FOLDER) as folder:
+        return load_bundle(folder)
 
 
 def _parse(sealed: Sealed) -> Bundle:

@@ -1,6 +1,6 @@
 """The command ``explstm``: a file in, a run folder out.
 
-    explstm forecast sales.csv --horizon 12 --backend torch
+    explstm forecast sales.csv --horizon 12
     explstm fit sales.csv --horizon 12 --backend torch --out sales-run
     explstm forecast sales.csv --horizon 12 --model sales-run
     explstm compare sales.csv --horizon 12 --seeds 3
@@ -111,7 +111,7 @@ def forecast(
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Forecast a file with a saved model, or with one trained on it first."""
+    """Forecast a file: with the pretrained model, a saved one, or one trained on it first."""
     from explstm import pipeline
 
     screen = Screen(as_json)
@@ -171,6 +171,55 @@ def fit(
             on_step=on_step,
         )
     screen.show_outcome(outcome, out)
+
+
+@app.command()
+def pretrain(
+    config: Annotated[Path, typer.Option(help="TOML file with network, prior and training.")],
+    backend: Annotated[str, typer.Option(help="Engine: torch or tensorflow.")] = "torch",
+    out: Out = Path("explstm-pretrained"),
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where an interrupted run stopped.")
+    ] = False,
+    force: Force = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Pretrain a network on made series, as the model of the package was."""
+    from explstm import pipeline
+
+    screen = Screen(as_json)
+    with screen.progress("pretraining") as on_step:
+        outcome = pipeline.pretrain_network(
+            config, out, backend=backend, resume=resume, force=force, on_step=on_step
+        )
+    screen.show_outcome(outcome, out)
+
+
+@app.command()
+def benchmark(
+    competition: Annotated[str, typer.Argument(help="m1, m3 or tourism.")],
+    model: Annotated[
+        Path | None, typer.Option(help="Saved model; the pretrained one if not given.")
+    ] = None,
+    classical: Annotated[
+        bool, typer.Option("--classical", help="AutoETS and AutoTheta take part; minutes.")
+    ] = False,
+    held_out: Annotated[
+        bool, typer.Option("--held-out", help="Score the ends of the training parts instead.")
+    ] = False,
+    out: Out = Path("explstm-benchmark"),
+    force: Force = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Score the pretrained model, or a saved one, on a classic forecasting competition."""
+    from explstm import pipeline
+
+    scores = pipeline.benchmark_competition(
+        competition, out, saved=model, classical=classical, held_out=held_out, force=force
+    )
+    Screen(as_json).show_scores(scores, out)
 
 
 @app.command()

@@ -104,6 +104,10 @@ class TrainingConfig(Configuration):
             )
 
 
+FINE_TUNING: dict[str, Any] = {"max_steps": 100, "learning_rate": 1e-3, "val_check_steps": 20}
+"""What differs by default where training starts from a model."""
+
+
 def choose(name: str, value: object, choices: Sequence[str]) -> None:
     """Refuse a value that is not among the choices.
 

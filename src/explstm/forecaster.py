@@ -4,21 +4,23 @@ The class holds parameters and fitted state; the work is done by the modules it 
 in which they are called: frame, holdout, origins, models, training, prediction, bundle.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 
-from explstm.bundle import load_bundle, save_bundle
+from explstm.bundle import Bundle, load_bundle, load_pretrained, save_bundle
 from explstm.calendar import Freq, default_season_length, parse_freq
-from explstm.config import TrainingConfig, choose
+from explstm.config import FINE_TUNING, TrainingConfig, choose
 from explstm.errors import DataError, ModelFileError, UsageError
 from explstm.fingerprint import fingerprint_panel
 from explstm.frame import Fill, Finding, Panel, build_panel, forecast_frame
 from explstm.growth import N_FEATURES
-from explstm.holdout import split_holdout
+from explstm.holdout import split_holdout, validation_size
 from explstm.intervals import check_levels, name_columns, to_probabilities
 from explstm.models.engine import make_engine
 from explstm.models.spec import ModelSpec, Weights, init_weights
@@ -31,16 +33,21 @@ from explstm.training import LogRow, train
 
 DEFAULTS = TrainingConfig()
 DEFAULT_HORIZON = 12
+PRETRAINED = "pretrained"
 TRAINABLE_BACKENDS = ("torch", "tensorflow")
+TRAINING_FIELDS = frozenset(TrainingConfig.model_fields)
 
 
 class ExpLSTM(Parameters):
     """Forecast time series that grow with stacked LSTMs in growth space.
 
     Args:
-        backend: ``"torch"`` or ``"tensorflow"``; ``"numpy"`` forecasts with a loaded model.
-        init: ``"random"`` trains from scratch; the path of a saved model goes on training it.
-        spec: The network; its horizon and inputs follow from ``fit``.
+        backend: ``"numpy"`` forecasts, with the pretrained model or a loaded one; ``"torch"`` and
+            ``"tensorflow"`` train as well.
+        init: ``"pretrained"`` forecasts at once with the model that comes with the package, and
+            ``fit`` fine-tunes it; ``"random"`` trains from scratch; the path of a saved model goes
+            on training that one.
+        spec: The network of ``init="random"``; its horizon and inputs follow from ``fit``.
         growth: Curve between data units and levels: ``"auto"``, ``"log"``, ``"asinh"`` or
             ``"linear"``, or a classic scaling: ``"standard"``, ``"minmax"``, ``"robust"``,
             ``"difference"``.
@@ -48,14 +55,15 @@ class ExpLSTM(Parameters):
         freq: Frequency of ``ds``: a pandas alias or an integer step; by default found.
         random_seed: Seed of the initial weights, of the order of batches and of dropout.
         alias: Name of the forecast column.
-        max_steps: Batches to train on.
-        learning_rate: Peak learning rate.
+        max_steps: Batches to train on; by default 500 from scratch and fewer from a model.
+        learning_rate: Peak learning rate; by default 0.005 from scratch and less from a model.
         lr_schedule: ``"constant"``, ``"cosine"``, ``"one_cycle"`` or ``"reduce_on_plateau"``.
         optimizer: ``"adam"`` or ``"adamw"``.
         weight_decay: Of ``"adamw"``.
         batch_size: Series per batch; each contributes all of its forecast origins.
         loss: ``"pinball"`` trains all quantiles; ``"mae"``, ``"mse"``, ``"huber"`` the point only.
-        val_size: Steps at the end of every series held out for validation.
+        val_size: Steps at the end of every series held out for validation; by default none from
+            scratch, and the horizon from a model where every series holds four of them.
         val_check_steps: Batches between two validations.
         early_stop_patience: Validations without improvement before stopping; -1 never stops.
         clip_norm: Global gradient norm above which gradients are scaled down.
@@ -68,8 +76,10 @@ class ExpLSTM(Parameters):
         weights_: Its weights by canonical name.
         preprocessing_: How series enter the network.
         training_: How it was trained.
-        freq_: Frequency of the data.
-        trained_until_: Last date that the training or its validation saw, ISO text or integer.
+        horizon_: Steps that ``predict`` forecasts when not told.
+        freq_: Frequency of the data trained on; None for the pretrained model, which knows any.
+        trained_until_: Last date that the training or its validation saw, ISO text or integer; None
+            for the pretrained model, which has seen no data.
         training_log_: One row per training step.
         findings_: What was repaired in the data or noticed about them.
         growth_: The curve of every series and the reason for it, as a table.
@@ -77,17 +87,17 @@ class ExpLSTM(Parameters):
     Example:
         >>> from explstm import ExpLSTM
         >>> from explstm.datasets import load_air_passengers
-        >>> model = ExpLSTM(backend="torch", max_steps=2)
-        >>> model.fit(load_air_passengers(), h=12).predict(h=12).shape
-        (12, 3)
+        >>> ExpLSTM().predict(load_air_passengers(), h=12, level=[80]).shape
+        (12, 5)
     """
 
     spec_: ModelSpec
     weights_: Weights
     preprocessing_: Preprocessing
     training_: TrainingConfig
-    freq_: Freq
-    trained_until_: str | int
+    horizon_: int
+    freq_: Freq | None
+    trained_until_: str | int | None
     training_log_: tuple[LogRow, ...]
     findings_: tuple[Finding, ...]
     growth_: pd.DataFrame
@@ -95,23 +105,23 @@ class ExpLSTM(Parameters):
 
     def __init__(
         self,
-        backend: str = "torch",
-        init: str | Path = "random",
+        backend: str = "numpy",
+        init: str | Path = PRETRAINED,
         spec: ModelSpec | None = None,
         growth: str = "auto",
         season_length: int | Sequence[int] | None = None,
         freq: Freq | None = None,
         random_seed: int = DEFAULTS.random_seed,
         alias: str = "ExpLSTM",
-        max_steps: int = DEFAULTS.max_steps,
-        learning_rate: float = DEFAULTS.learning_rate,
+        max_steps: int | None = None,
+        learning_rate: float | None = None,
         lr_schedule: str = DEFAULTS.lr_schedule,
         optimizer: str = DEFAULTS.optimizer,
         weight_decay: float = DEFAULTS.weight_decay,
         batch_size: int = DEFAULTS.batch_size,
         loss: str = DEFAULTS.loss,
-        val_size: int = DEFAULTS.val_size,
-        val_check_steps: int = DEFAULTS.val_check_steps,
+        val_size: int | None = None,
+        val_check_steps: int | None = None,
         early_stop_patience: int = DEFAULTS.early_stop_patience,
         clip_norm: float = DEFAULTS.clip_norm,
         window: int = DEFAULTS.window,
@@ -151,7 +161,9 @@ class ExpLSTM(Parameters):
             UsageError: A value out of range, or a contradiction.
         """
         fields = TrainingConfig.model_fields.keys() & set(self.parameter_names())
-        return TrainingConfig(**{name: getattr(self, name) for name in sorted(fields)})
+        asked = {name: getattr(self, name) for name in sorted(fields)}
+        start = {} if self.init == "random" else FINE_TUNING
+        return TrainingConfig(**{**start, **{k: v for k, v in asked.items() if v is not None}})
 
     def _check_parameters(self) -> None:
         self.training_config()
@@ -162,7 +174,7 @@ class ExpLSTM(Parameters):
         if self.freq is not None:
             parse_freq(self.freq)
         for name, kind, example in (
-            ("init", str | Path, "'random', or the path of a saved model"),
+            ("init", str | Path, "'pretrained', 'random', or the path of a saved model"),
             ("spec", ModelSpec | None, "a ModelSpec, such as ModelSpec(hidden_sizes=(64, 64))"),
             ("alias", str, "the name of a column, such as 'ExpLSTM'"),
         ):
@@ -214,15 +226,21 @@ class ExpLSTM(Parameters):
             )
         names = {"id_col": id_col, "time_col": time_col, "target_col": target_col}
         panel = _to_panel(df, freq=self.freq, fill=fill, **names)
+        if self.val_size is None and self.init != "random":
+            training = training.model_copy(
+                update={"val_size": validation_size(int(panel.lengths_N.min()), h)}
+            )
         season_length = self._season_length_of(panel)
-        preprocessing = Preprocessing(self.growth, season_length, training.window)
-        spec, weights = self._initial_network(h, training.random_seed)
-        space, validate = split_holdout(panel, preprocessing, training, h)
+        spec, weights, beside = self._initial_network(h, training.random_seed)
+        preprocessing = Preprocessing(
+            self.growth, season_length, training.window, beside if self.growth == "auto" else None
+        )
+        space, validate = split_holdout(panel, preprocessing, training, spec.horizon)
         fingerprint = fingerprint_panel(panel)
         engine = make_engine(self.backend, spec, weights)  # type: ignore[arg-type]
         result = train(
             engine,
-            OriginBatches.from_training(space, h, training),
+            OriginBatches.from_training(space, spec.horizon, training),
             training,
             validate=validate,
             checkpoint_dir=checkpoint_dir,
@@ -235,7 +253,7 @@ class ExpLSTM(Parameters):
                 "horizon": h,
             },
         )
-        self._engine, self.panel_ = engine, panel
+        self._engine, self.panel_, self.horizon_ = engine, panel, h
         self.freq_ = panel.freq if isinstance(panel.freq, str) else int(panel.freq)
         self.spec_, self.weights_, self.preprocessing_ = spec, result.weights, preprocessing
         self.training_, self.training_log_ = training, result.log
@@ -255,26 +273,25 @@ class ExpLSTM(Parameters):
             return default_season_length(panel.freq)
         return check_season_lengths(self.season_length)
 
-    def _initial_network(self, h: int, seed: int) -> tuple[ModelSpec, Weights]:
-        """The network and the weights that training starts from."""
+    def _initial_network(self, h: int, seed: int) -> tuple[ModelSpec, Weights, str | None]:
+        """The network and the weights that training starts from, and its second curve."""
         if self.init == "random":
             asked = {} if self.spec is None else self.spec.model_dump()
             spec = ModelSpec(**{**asked, "n_features": N_FEATURES, "horizon": h})
-            return spec, init_weights(spec, seed)
-        bundle = load_bundle(self.init)
+            return spec, init_weights(spec, seed), None
+        bundle = self._load_init()
+        return bundle.spec, bundle.weights, bundle.config.get("beside")
+
+    def _load_init(self) -> Bundle:
+        """The saved model that ``init`` names."""
+        bundle = load_pretrained() if self.init == PRETRAINED else load_bundle(self.init)
         if self.spec not in (None, bundle.spec):
             raise UsageError(
                 "SPEC_FIXED",
                 f"spec does not fit the model {self.init}, which has a network of its own; leave "
                 "spec away, or use init='random'.",
             )
-        if bundle.spec.horizon != h:
-            raise UsageError(
-                "HORIZON_FIXED",
-                f"h={h} does not fit the model {self.init}, which forecasts {bundle.spec.horizon} "
-                f"steps; fit with h={bundle.spec.horizon} and ask predict for any horizon.",
-            )
-        return bundle.spec, bundle.weights
+        return bundle
 
     # ------------------------------------------------------------------------------- forecasting
 
@@ -310,7 +327,7 @@ class ExpLSTM(Parameters):
             DataError: Data that cannot be used.
         """
         self._require_fitted()
-        h = self.spec_.horizon if h is None else _check_horizon(h)
+        h = self.horizon_ if h is None else _check_horizon(h)
         levels = check_levels(level, self.spec_, self.training_.loss)
         panel = self.panel_
         if df is not None:
@@ -318,7 +335,7 @@ class ExpLSTM(Parameters):
             panel = self._build_history(df, fill=fill, **names)
         if panel is None:
             raise UsageError(
-                "PREDICT_WITHOUT_DATA", "a loaded model holds no data; call predict(df=...)."
+                "PREDICT_WITHOUT_DATA", "this model holds no data of its own; call predict(df=...)."
             )
         if self.alias in (panel.layout.id_col, panel.layout.time_col):
             raise UsageError(
@@ -326,24 +343,33 @@ class ExpLSTM(Parameters):
                 f"alias={self.alias!r} is a column of df already; choose another alias.",
             )
         probabilities = to_probabilities(levels)
-        y_NHP = forecast_panel(self._engine, panel, self.preprocessing_, h, probabilities)
+        preprocessing = self.preprocessing_
+        if self.freq_ is None:  # a model of any frequency
+            preprocessing = replace(preprocessing, season_length=self._season_length_of(panel))
+        y_NHP = forecast_panel(self._engine, panel, preprocessing, h, probabilities)
         columns_NH = name_columns(y_NHP, self.alias, levels)
         return forecast_frame(panel, h, columns_NH)
 
     def _require_fitted(self) -> None:
-        if not hasattr(self, "weights_"):
+        """Take the pretrained model where nothing was fitted, if that is what ``init`` says."""
+        if hasattr(self, "weights_"):
+            return
+        if self.init != PRETRAINED:
             raise UsageError(
                 "NOT_FITTED", "this model has no weights yet; call fit(df) or ExpLSTM.load(path)."
             )
+        self._take(self._load_init(), self.init)
 
     def _build_history(self, df: Any, **options: Any) -> Panel:
         """The panel of a table that is to be forecast, of the frequency trained on."""
         try:
             panel = _to_panel(df, freq=self.freq, **options)
         except DataError as error:
-            if error.code != "FREQ_UNKNOWN":
+            if error.code != "FREQ_UNKNOWN" or self.freq_ is None:
                 raise
             return _to_panel(df, freq=self.freq_, **options)  # a single date has no frequency
+        if self.freq_ is None:
+            return panel
         rule, trained = parse_freq(panel.freq), parse_freq(self.freq_)
         if (rule.unit, rule.n) != (trained.unit, trained.n) and self.season_length is None:
             raise DataError(
@@ -363,7 +389,7 @@ class ExpLSTM(Parameters):
             ModelFileError: The place cannot be written.
         """
         self._require_fitted()
-        seasons = list(self.preprocessing_.season_length)
+        seasons = None if self.freq_ is None else list(self.preprocessing_.season_length)
         parameters = {
             **self.training_.model_dump(include=set(self.parameter_names())),
             "alias": self.alias,
@@ -376,6 +402,8 @@ class ExpLSTM(Parameters):
             "freq": self.freq_,
             "season_length": seasons,
             "trained_until": self.trained_until_,
+            "beside": self.preprocessing_.beside,
+            "horizon": self.horizon_,
         }
         save_bundle(
             path, self.spec_, self.weights_, settings, data_fingerprint=self.data_fingerprint_
@@ -391,25 +419,39 @@ class ExpLSTM(Parameters):
         """
         choose("backend", backend, ("numpy", *TRAINABLE_BACKENDS))
         bundle = load_bundle(path)
-        settings = bundle.config
-        try:
-            model = cls(backend=backend, init=str(path), spec=bundle.spec, **settings["parameters"])
-            model.freq_ = settings["freq"]
-            parse_freq(model.freq_)
-            seasons = check_season_lengths(settings["season_length"])
-            model.data_fingerprint_ = bundle.manifest["data_fingerprint"]
-            model.trained_until_ = settings["trained_until"]
-        except (KeyError, TypeError, ValueError) as error:
-            raise ModelFileError(
-                "MODEL_CONFIG",
-                f"{path}: config.json does not describe a forecaster ({error}); save it again.",
-            ) from None
-        model.training_ = model.training_config()
-        model.preprocessing_ = Preprocessing(model.growth, seasons, model.training_.window)
-        model.spec_, model.weights_ = bundle.spec, bundle.weights
-        model.training_log_, model.findings_, model.panel_ = (), (), None
-        model._engine = make_engine(backend, bundle.spec, bundle.weights)  # type: ignore[arg-type]
+        with _naming(path):
+            model = cls(
+                backend=backend, init=str(path), spec=bundle.spec, **bundle.config["parameters"]
+            )
+        model._take(bundle, path)
         return model
+
+    def _take(self, bundle: Bundle, path: str | Path) -> None:
+        """Take a saved model as what was fitted."""
+        settings = bundle.config
+        with _naming(path):
+            freq, seasons = settings["freq"], settings["season_length"]
+            if freq is not None:
+                parse_freq(freq)
+                seasons = check_season_lengths(seasons)
+            beside = settings.get("beside")
+            if beside is not None:
+                choose("beside", beside, GROWTH_NAMES)
+            self.horizon_ = _check_horizon(settings.get("horizon", bundle.spec.horizon))
+            self.training_ = TrainingConfig(
+                **{k: v for k, v in settings["parameters"].items() if k in TRAINING_FIELDS}
+            )
+            self.data_fingerprint_ = bundle.manifest["data_fingerprint"]
+            self.freq_, self.trained_until_ = freq, settings["trained_until"]
+        self.preprocessing_ = Preprocessing(
+            self.growth,
+            seasons or (),
+            self.training_.window,
+            beside if self.growth == "auto" else None,
+        )
+        self.spec_, self.weights_ = bundle.spec, bundle.weights
+        self.training_log_, self.findings_, self.panel_ = (), (), None
+        self._engine = make_engine(self.backend, bundle.spec, bundle.weights)  # type: ignore[arg-type]
 
     def __getstate__(self) -> dict[str, Any]:
         """All but the engine, which is rebuilt from the weights."""
@@ -420,6 +462,18 @@ class ExpLSTM(Parameters):
         vars(self).update(state)
         if "weights_" in state:
             self._engine = make_engine(self.backend, self.spec_, self.weights_)  # type: ignore[arg-type]
+
+
+@contextmanager
+def _naming(path: str | Path) -> Iterator[None]:
+    """Turn what is wrong with the settings of a saved model into a sentence about its file."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelFileError(
+            "MODEL_CONFIG",
+            f"{path}: config.json does not describe a forecaster ({error}); save it again.",
+        ) from None
 
 
 def _to_panel(df: Any, **options: Any) -> Panel:

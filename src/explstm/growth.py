@@ -144,6 +144,18 @@ def to_growth_space(
     )  # fmt: skip
 
 
+def show_levels(z_NT: FloatArray) -> tuple[FloatArray, NDArray[np.float32]]:
+    """Return the scale ``(N, T)`` and the features ``(N, T, F)`` of series of equal length.
+
+    Args:
+        z_NT: Levels of the log curve without a seasonal part.
+    """
+    no_N = np.zeros(len(z_NT), dtype=bool)
+    z_TN = np.ascontiguousarray(z_NT.T)
+    scale_TN, features_NTF = _block_features(z_TN, np.abs(z_TN), _Kind(no_N, no_N, no_N, no_N))
+    return scale_TN.T, features_NTF
+
+
 def relative_scale(features_SF: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the scale that features tell of, in parts of the level and relative to a usual one.
 

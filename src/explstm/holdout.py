@@ -15,6 +15,8 @@ from explstm.models.engine import Engine
 from explstm.origins import holdout_batches
 from explstm.prediction import Preprocessing
 
+VALIDATED_HORIZONS = 4
+
 
 def split_holdout(
     panel: Panel, preprocessing: Preprocessing, training: TrainingConfig, h: int
@@ -55,3 +57,8 @@ def split_holdout(
         return float(np.average([engine.evaluate(batch) for batch in held_out], weights=known))
 
     return space, validate
+
+
+def validation_size(shortest: int, h: int) -> int:
+    """Steps to validate on: one horizon, or none where the shortest series holds less than four."""
+    return h if shortest >= VALIDATED_HORIZONS * h else 0

@@ -122,7 +122,7 @@ def parse_settings(texts: Sequence[str]) -> dict[str, Any]:
         "random_seed"
     }
     of_network = set(ModelSpec.model_fields) - FROM_DATA
-    refuse_unknown(values, sorted(of_training | of_network | {"growth"}))
+    refuse_unknown(values, sorted(of_training | of_network | {"growth", "init"}))
     network = {key: _parse_field(key, values.pop(key)) for key in of_network & values.keys()}
     ExpLSTM(**values)  # refuses values that cannot be used before anything is read
     return values | ({"spec": ModelSpec(**network)} if network else {})

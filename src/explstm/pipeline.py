@@ -5,7 +5,8 @@ written is told at once, and the folder appears when everything in it is complet
 """
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
@@ -14,11 +15,16 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from explstm.baselines import naive_forecasts
+from explstm.config import choose
+from explstm.datasets.competitions import COMPETITIONS
 from explstm.divergence import DIVERGED
 from explstm.errors import TrainingError, UsageError
-from explstm.forecaster import ExpLSTM, last_date
+from explstm.forecaster import TRAINING_FIELDS, ExpLSTM, last_date
 from explstm.frame import Panel, drop_last, keep_steps, panel_frame
+from explstm.holdout import validation_size
 from explstm.metrics import evaluate_forecast
+from explstm.models.engine import make_engine
+from explstm.models.spec import init_weights
 from explstm.options import DataOptions
 from explstm.runfolder import RECORD, RunFolder, describe_run, open_run
 
@@ -30,8 +36,6 @@ MODEL = "model"
 OnStep = Callable[[Any], None]
 DRAWN_HORIZONS = 3
 """How much history a forecast is drawn with, in horizons."""
-VALIDATED_HORIZONS = 4
-"""A comparison validates on one horizon where the history holds at least this many."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,7 @@ def forecast_file(
     force: bool = False,
     on_step: OnStep | None = None,
 ) -> Outcome:
-    """Forecast a file with a saved model, or with one that is trained on it first.
+    """Forecast a file with the pretrained model, a saved one, or one trained on it first.
 
     Args:
         file: CSV or Parquet.
@@ -73,7 +77,7 @@ def forecast_file(
         out: The run folder to make.
         data: How to read the file.
         saved: A saved model, or a run folder that holds one.
-        backend: The engine; with a saved model, numpy unless given.
+        backend: The engine; numpy unless given. Without a saved model, the others train first.
         settings: Keyword arguments of :class:`explstm.ExpLSTM`; none with a saved model.
         seed: Seed of the training.
         level: Intervals, in per cent.
@@ -94,8 +98,12 @@ def forecast_file(
         panel = data.read(file)
         past = drop_last(panel, horizon) if evaluate else panel
         if saved is None:
+            trains = backend not in (None, "numpy")
+            if not trains:
+                refuse_training(settings or {})
             model = new_model(backend, seed, model_settings(panel, data, settings or {}))
-            model.fit(past, h=horizon, on_step=on_step)
+            if trains:
+                model.fit(past, h=horizon, on_step=on_step)
         else:
             model = ExpLSTM.load(find_model(saved), "numpy" if backend is None else backend)
             model.set_params(freq=panel.freq)  # that of these data, so that another one is told
@@ -116,6 +124,21 @@ def forecast_file(
             plots.save_figure(plots.draw_forecast(facts, [model.alias]), facts, run.path, "figure")
         write_record(run, "forecast", arguments)
     return Outcome(forecast, metrics, describe_findings(panel, model))
+
+
+def refuse_training(settings: Mapping[str, Any]) -> None:
+    """Refuse settings of a training where nothing is trained.
+
+    Raises:
+        UsageError: Names the first one.
+    """
+    for name in settings:
+        if name in TRAINING_FIELDS or name in ("spec", "init"):
+            raise UsageError(
+                "CONFIG_CONFLICT",
+                f"--set {name} would not change the pretrained model, which forecasts without "
+                "training; leave it away, or give --backend torch or --backend tensorflow.",
+            )
 
 
 def refuse_seen(model: ExpLSTM, past: Panel) -> None:
@@ -160,18 +183,10 @@ def fit_file(
     """
     arguments = dict(locals())
     plots = import_module("explstm.plots") if plot else None
-    checkpoint = out.with_name(f"{out.name}.checkpoint")
-    with open_run(out, force=force) as run:
+    with open_run(out, force=force) as run, kept_checkpoint(out, resume, force) as checkpoint:
         panel = data.read(file)
         model = new_model(backend, seed, model_settings(panel, data, settings or {}))
-        if force and not resume:
-            shutil.rmtree(checkpoint, ignore_errors=True)
-        try:
-            model.fit(panel, h=horizon, on_step=on_step, checkpoint_dir=checkpoint, resume=resume)
-        except TrainingError as error:
-            if error.code == DIVERGED:  # going on from there would diverge again
-                shutil.rmtree(checkpoint, ignore_errors=True)
-            raise
+        model.fit(panel, h=horizon, on_step=on_step, checkpoint_dir=checkpoint, resume=resume)
         model.save(run.path / MODEL)
         log = pd.DataFrame([asdict(row) for row in model.training_log_])
         run.write_table("training.csv", log)
@@ -179,8 +194,111 @@ def fit_file(
             facts = log.assign(engine=model.backend, seed=seed)
             plots.save_figure(plots.draw_training(facts), facts, run.path, "training-figure")
         write_record(run, "fit", arguments)
-    shutil.rmtree(checkpoint, ignore_errors=True)
     return Outcome(None, None, describe_findings(panel, model))
+
+
+def pretrain_network(
+    config: Path,
+    out: Path,
+    *,
+    backend: str = "torch",
+    resume: bool = False,
+    force: bool = False,
+    on_step: OnStep | None = None,
+) -> Outcome:
+    """Pretrain a network on the synthetic prior and save it in ``out/model``.
+
+    Args:
+        config: TOML file, see :class:`explstm.pretrain.PretrainConfig`.
+        out: The run folder to make.
+        backend: ``"torch"`` or ``"tensorflow"``.
+        resume: Continue from the checkpoint of an interrupted run.
+        force: Replace an older run folder; without ``resume`` also its checkpoint.
+        on_step: Called with every row of the training log.
+    """
+    arguments = {"file": config, "seed": 0, **locals()}
+    from explstm import pretrain
+    from explstm.bundle import save_bundle
+    from explstm.training import train
+
+    run_config = pretrain.read_config(config)
+    arguments["seed"] = run_config.training.random_seed
+    with open_run(out, force=force) as run, kept_checkpoint(out, resume, force) as checkpoint:
+        spec = run_config.network
+        engine = make_engine(backend, spec, init_weights(spec, arguments["seed"]))  # type: ignore[arg-type]
+        result = train(
+            engine,
+            pretrain.PriorBatches(run_config),
+            run_config.training,
+            validate=pretrain.judge_on(run_config),
+            checkpoint_dir=checkpoint,
+            resume=resume,
+            on_step=on_step,
+            identity=pretrain.describe(run_config),
+        )
+        save_bundle(
+            run.path / MODEL,
+            spec,
+            result.weights,
+            pretrain.to_settings(run_config),
+            data_fingerprint="synthetic",
+        )
+        run.write_table("training.csv", pd.DataFrame([asdict(row) for row in result.log]))
+        write_record(run, "pretrain", arguments)
+    return Outcome(None, None, ())
+
+
+def benchmark_competition(
+    competition: str,
+    out: Path,
+    *,
+    saved: Path | None = None,
+    classical: bool = False,
+    held_out: bool = False,
+    force: bool = False,
+) -> pd.DataFrame:
+    """Forecast a classic competition and score the forecasts, beside those to beat.
+
+    Args:
+        competition: ``"m1"``, ``"m3"`` or ``"tourism"``.
+        out: The run folder to make.
+        saved: A saved model; the pretrained one by default.
+        classical: Whether AutoETS, AutoTheta and their median of statsforecast take part.
+        held_out: Score the ends of the training parts instead of the test parts.
+        force: Replace an older run folder.
+    """
+    arguments = dict(locals())
+    from explstm import benchmark
+
+    names = {name.lower(): name for name in COMPETITIONS}
+    choose("competition", competition.lower(), list(names))
+    model = ExpLSTM() if saved is None else ExpLSTM.load(find_model(saved))
+    with open_run(out, force=force) as run:
+        scores = benchmark.run_benchmark(
+            names[competition.lower()], model, classical=classical, held_out=held_out
+        )
+        table = benchmark.to_table(scores)
+        run.write_table("scores.csv", table)
+        write_record(run, "benchmark", arguments)
+    return table
+
+
+@contextmanager
+def kept_checkpoint(out: Path, resume: bool, force: bool) -> Iterator[Path]:
+    """The folder of checkpoints beside a run folder; it goes when the run is done or has diverged.
+
+    An older one is continued with ``resume`` and thrown away with ``force``.
+    """
+    checkpoint = out.with_name(f"{out.name}.checkpoint")
+    if force and not resume:
+        shutil.rmtree(checkpoint, ignore_errors=True)
+    try:
+        yield checkpoint
+    except TrainingError as error:
+        if error.code == DIVERGED:  # going on from there would diverge again
+            shutil.rmtree(checkpoint, ignore_errors=True)
+        raise
+    shutil.rmtree(checkpoint, ignore_errors=True)
 
 
 def compare_file(
@@ -220,7 +338,8 @@ def compare_file(
             seeds=range(1, seeds + 1),
             season_length=data.first_season(panel),
             settings={
-                "val_size": validation_size(panel, horizon),
+                "init": "random",
+                "val_size": validation_size(int(panel.lengths_N.min()) - horizon, horizon),
                 **model_settings(panel, data, settings or {}),
             },
             on_trial=on_trial,
@@ -238,28 +357,13 @@ def compare_file(
 def model_settings(panel: Panel, data: DataOptions, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Keyword arguments of the model: its own, and what it has to know about the data."""
     about_data = {"freq": panel.freq, "season_length": data.season_length}
-    return {"init": "random", **about_data, **settings}
-
-
-def validation_size(panel: Panel, horizon: int) -> int:
-    """Steps before the held-out ones to validate on: one horizon, or none in short series."""
-    shortest = int(panel.lengths_N.min()) - horizon
-    return horizon if shortest >= VALIDATED_HORIZONS * horizon else 0
+    return {**about_data, **settings}
 
 
 def new_model(backend: str | None, seed: int, settings: Mapping[str, Any]) -> ExpLSTM:
-    """An untrained model.
-
-    Raises:
-        UsageError: No engine was chosen.
-    """
-    if backend is None:
-        raise UsageError(
-            "MODEL_OR_BACKEND",
-            "no framework was chosen to train in; give --backend torch or --backend tensorflow, or "
-            "forecast with a saved model: explstm forecast --model FOLDER.",
-        )
-    return ExpLSTM(backend=backend, random_seed=seed, **settings)
+    """A model that was not fitted; a network of its own is trained from scratch."""
+    start = {"init": "random"} if "spec" in settings else {}
+    return ExpLSTM(backend=backend or "numpy", random_seed=seed, **{**start, **settings})
 
 
 def find_model(path: Path) -> Path:
@@ -295,15 +399,15 @@ def describe_findings(panel: Panel, model: ExpLSTM) -> tuple[str, ...]:
 
 
 def write_record(run: RunFolder, command: str, arguments: Mapping[str, Any]) -> None:
-    """Write what was run; seeds come from the arguments ``seed`` or ``seeds``."""
-    seeds = arguments.get("seeds")
+    """Write what was run; seeds come from the arguments ``seed`` or ``seeds``, where there are."""
+    seeds, seed = arguments.get("seeds"), arguments.get("seed")
     run.write_json(
         RECORD,
         describe_run(
             command,
             {name: value for name, value in arguments.items() if not name.startswith("on_")},
-            arguments["file"],
-            list(range(1, seeds + 1)) if seeds else [arguments["seed"]],
+            arguments.get("file"),
+            list(range(1, seeds + 1)) if seeds else [] if seed is None else [seed],
         ),
     )
 

@@ -1,7 +1,8 @@
 """From a history to quantiles in data units: growth space, engine, and back, in blocks of series.
 
-Contract: :func:`forecast_panel` needs memory for one block of series, not for the panel. Horizons
-beyond the network's continue from its median path, and the uncertainty gathered so far is carried
+Contract: :func:`forecast_panel` needs memory for one block of series, not for the panel. Series may
+be looked at on two curves, whose forecasts are mixed (:mod:`explstm.mixing`). Horizons beyond the
+network's continue from its median path, and the uncertainty gathered so far is carried
 on: deviations from the median add up in squares, as those of independent stretches of a random walk
 do.
 
@@ -15,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explstm.frame import Panel, take_series
-from explstm.growth import from_growth_space, to_growth_space
+from explstm.growth import GrowthPanel, from_growth_space, to_growth_space
 from explstm.intervals import read_quantiles
+from explstm.mixing import mix_views, past_error, past_origins
 from explstm.models.engine import Engine
 from explstm.models.spec import MEDIAN
 from explstm.origins import last_windows
@@ -35,11 +37,13 @@ class Preprocessing:
         growth: Name of the curve, see :func:`explstm.growth.to_growth_space`.
         season_length: Season lengths in steps.
         window: Longest stretch of a series that enters the network.
+        beside: Name of a second curve that the series are forecast on too; None for none.
     """
 
     growth: str
     season_length: tuple[int, ...]
     window: int
+    beside: str | None = None
 
 
 def forecast_panel(
@@ -65,12 +69,36 @@ def forecast_panel(
         DataError: A value the curve cannot carry, or a forecast beyond float64.
     """
     y_NHP = np.empty((panel.n_series, h, len(probabilities)))
+    by_length = np.argsort(panel.lengths_N, kind="stable")
     for first in range(0, panel.n_series, SERIES_PER_BLOCK):
-        block = np.arange(first, min(first + SERIES_PER_BLOCK, panel.n_series))
-        y_NHP[block] = _forecast_block(
-            engine, take_series(panel, block), preprocessing, h, probabilities
-        )
+        block = by_length[first : first + SERIES_PER_BLOCK]
+        series = take_series(panel, block)
+        if preprocessing.beside is None:
+            forecast, _ = _forecast_block(engine, series, preprocessing, h, probabilities)
+        else:
+            forecast = _forecast_views(engine, series, preprocessing, h, probabilities)
+        y_NHP[block] = forecast
     return y_NHP
+
+
+def _forecast_views(
+    engine: Engine,
+    panel: Panel,
+    preprocessing: Preprocessing,
+    h: int,
+    probabilities: Sequence[float],
+) -> FloatArray:
+    """Forecast on both curves, and mix."""
+    assert preprocessing.beside is not None
+    beside = replace(preprocessing, growth=preprocessing.beside)
+    forecasts, errors = zip(
+        *(
+            _forecast_block(engine, panel, view, h, probabilities)
+            for view in (preprocessing, beside)
+        ),
+        strict=True,
+    )
+    return mix_views(forecasts, errors)
 
 
 def _forecast_block(
@@ -79,8 +107,10 @@ def _forecast_block(
     preprocessing: Preprocessing,
     h: int,
     probabilities: Sequence[float],
-) -> FloatArray:
+) -> tuple[FloatArray, FloatArray]:
+    """Return forecasts (B, h, P) on one curve and, where there is another, the past errors (B)."""
     median = engine.spec.median
+    error_B = np.zeros(panel.n_series)
     side_P = np.sign(np.array(probabilities) - MEDIAN)  # of the median; a spread can round to 0
     transform, stretches = None, []
     gathered_B1P = np.zeros((panel.n_series, 1, len(probabilities)))
@@ -92,7 +122,11 @@ def _forecast_block(
             transform=transform,
         )
         transform = space.transform
-        output_BHQ = engine.predict_last(*last_windows(space, preprocessing.window))
+        shown = last_windows(space, preprocessing.window)
+        if done or preprocessing.beside is None:
+            output_BHQ = engine.predict_last(*shown)
+        else:
+            output_BHQ, error_B = _look_back(engine, space, panel.y_S, *shown)
         output_BHQ = output_BHQ[:, : h - done].astype(np.float64)
         path_BH1 = output_BHQ[:, :, median, None]
         spread_BHP = read_quantiles(output_BHQ, engine.spec.quantiles, probabilities) - path_BH1
@@ -106,7 +140,22 @@ def _forecast_block(
             path_BH = from_growth_space(space, path_BH1)[:, :, 0]
             positive_B1 = transform.is_curve_N("log")[:, None]
             panel = _append(panel, np.where(positive_B1, np.maximum(path_BH, SMALLEST), path_BH))
-    return np.concatenate(stretches, axis=1)
+    return np.concatenate(stretches, axis=1), error_B
+
+
+def _look_back(
+    engine: Engine,
+    space: GrowthPanel,
+    y_S: FloatArray,
+    features_BTF: NDArray[np.float32],
+    lengths_B: NDArray[np.int64],
+) -> tuple[NDArray[np.float32], FloatArray]:
+    """Return the outputs (B, H, Q) at the last step, and the errors from the origins before it."""
+    origins_BT = past_origins(lengths_B, features_BTF.shape[1])
+    output_RHQ = engine.predict_origins(features_BTF, origins_BT)
+    counts_B = origins_BT.sum(axis=1)
+    median_RH = output_RHQ[:, :, engine.spec.median].astype(np.float64)
+    return output_RHQ[np.cumsum(counts_B) - 1], past_error(space, y_S, counts_B, median_RH)
 
 
 def _append(panel: Panel, y_BH: FloatArray) -> Panel:

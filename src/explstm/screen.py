@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 MAX_ROWS = 24
 PLAIN_WIDTH = 160
 SHOWN_METRICS = ("MASE", "sMAPE", "MAE", "RMSE", "R2")
+SHOWN_SCORES = (
+    *("group", "model", "series", "MASE", "sMAPE", "MAPE", "coverage-80", "coverage-95"),
+    *("scaled quantile loss", "seconds"),
+)
 
 
 def escape(text: object) -> str:
@@ -89,6 +93,15 @@ class Screen:
         self._print_table(result.agreement)
         _write(escape(f"wrote {out}"))
         _write(escape(result.verdict))
+
+    def show_scores(self, scores: "pd.DataFrame", out: Path) -> None:
+        """Show what ``benchmark`` found: the metrics of every model on every group."""
+        if self.as_json:
+            self.write_json({"out": str(out), "scores": _records(scores)})
+            return
+        shown = [name for name in SHOWN_SCORES if name in scores.columns]
+        self._print_table(scores[shown])
+        _write(escape(f"wrote {out}"))
 
     def write_json(self, value: Any) -> None:
         """Write one JSON object to standard output."""

@@ -84,14 +84,13 @@ class NumpyEngine:
         """Quantiles (R, H, Q) from the picked steps."""
         check_features(self.spec, features_BTF)
         check_origins(features_BTF, origins_BT)
-        return np.concatenate(
-            [
-                self._forecast(
-                    features_BTF[start : start + BLOCK], origins_BT[start : start + BLOCK]
-                )
-                for start in range(0, max(len(features_BTF), 1), BLOCK)
-            ]
-        )
+        forecasts = []
+        for start in range(0, max(len(features_BTF), 1), BLOCK):
+            origins = origins_BT[start : start + BLOCK]
+            n_steps = int(np.flatnonzero(origins.any(axis=0)).max(initial=0)) + 1
+            features = features_BTF[start : start + BLOCK, :n_steps]
+            forecasts.append(self._forecast(features, origins[:, :n_steps]))
+        return np.concatenate(forecasts)
 
     def compile(self, optimizer: OptimizerConfig, loss: LossConfig, *, seed: int = 0) -> None:
         """Take the loss for :meth:`evaluate`; this engine does not train."""

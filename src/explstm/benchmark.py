@@ -1,0 +1,177 @@
+"""The classic competitions, forecast by the pretrained model beside the forecasts to beat.
+
+Contract: every group of series of one frequency is forecast once from the end of its training part,
+by every model on the same series, and scored as :mod:`explstm.metrics` says; MASE and sMAPE are
+those of the competitions, means over series. ``held_out`` scores the ends of the training parts
+instead: choices are made there, and the test parts are for reporting.
+
+The scaled quantile loss of a series is its quantile loss in units of the mean seasonal change of
+its history, as MASE is of the absolute error. The AutoETS, AutoTheta and their median of
+statsforecast take part when asked.
+
+Axes: N series, H horizon.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from explstm.baselines import naive_forecasts
+from explstm.datasets.competitions import Group, load_groups
+from explstm.errors import BackendNotInstalledError
+from explstm.forecaster import ExpLSTM
+from explstm.frame import Panel, build_panel
+from explstm.metrics import evaluate_forecast
+
+LEVELS = (50, 80, 95)
+NAIVE = ("Naive", "SeasonalNaive", "Drift")
+CLASSICAL = ("AutoETS", "AutoTheta")
+MEDIAN = "Median of both"
+SHORTEST_HELD_OUT = 8
+SCALED_LOSS = "scaled quantile loss"
+
+
+@dataclass(frozen=True)
+class Score:
+    """How good one model was on one group.
+
+    Attributes:
+        competition: Such as ``"M3"``.
+        group: Such as ``"yearly"``.
+        model: Name of the model.
+        series: How many series were forecast.
+        forecasts: How many values were.
+        metrics: Mean over series of every metric that is defined, by name.
+        seconds: Wall time of all forecasts of the group.
+    """
+
+    competition: str
+    group: str
+    model: str
+    series: int
+    forecasts: int
+    metrics: dict[str, float]
+    seconds: float
+
+
+def run_benchmark(
+    competition: str,
+    model: ExpLSTM | None = None,
+    *,
+    classical: bool = False,
+    held_out: bool = False,
+    groups: Sequence[str] = (),
+    on_group: Callable[[list[Score]], None] | None = None,
+) -> list[Score]:
+    """Forecast and score a competition.
+
+    Args:
+        competition: ``"M1"``, ``"M3"`` or ``"Tourism"``.
+        model: The model; by default the pretrained one.
+        classical: Whether AutoETS, AutoTheta and their median take part.
+        held_out: Score the ends of the training parts instead of the test parts.
+        groups: Only these groups; all by default.
+        on_group: Called with the scores of every group.
+
+    Raises:
+        UsageError: An unknown competition.
+        BackendNotInstalledError: The data, or the classical models, are not installed.
+    """
+    chosen = [g for g in load_groups(competition) if not groups or g.name in groups]
+    scores: list[Score] = []
+    for group in chosen:
+        part = group.held_out(SHORTEST_HELD_OUT) if held_out else group
+        found = score_group(competition, part, model or ExpLSTM(), classical)
+        if on_group is not None:
+            on_group(found)
+        scores += found
+    return scores
+
+
+def score_group(competition: str, group: Group, model: ExpLSTM, classical: bool) -> list[Score]:
+    """Forecast one group with every model, and score the forecasts."""
+    panel = build_panel(group.train)
+    tables, seconds = {}, {}
+    ours = model.set_params(season_length=group.season_length)
+    started = time.perf_counter()
+    table = ours.predict(panel, h=group.horizon, level=LEVELS)
+    tables[model.alias], seconds[model.alias] = table, time.perf_counter() - started
+    started = time.perf_counter()
+    naive = naive_forecasts(panel, group.horizon, group.season_length)
+    for name in NAIVE:
+        tables[name] = table.iloc[:, :2].assign(**{name: naive[name].ravel()})
+        seconds[name] = time.perf_counter() - started
+    if classical:
+        tables, seconds = _add_classical(panel, group, tables, seconds)
+    return [
+        _score(competition, group, name, tables[name], seconds[name], len(panel.ids_N))
+        for name in tables
+    ]
+
+
+def _score(
+    competition: str, group: Group, name: str, table: pd.DataFrame, seconds: float, n_series: int
+) -> Score:
+    judged = table.merge(group.test, on=["unique_id", "ds"], validate="one_to_one")
+    level = LEVELS if f"{name}-lo-{LEVELS[0]}" in table else ()
+    series, overall = evaluate_forecast(
+        judged, [name], train=group.train, season_length=group.season_length, level=level
+    )
+    metrics = dict(zip(overall["metric"], overall["value"].tolist(), strict=True))
+    if level:
+        wide = series.pivot(index="unique_id", columns="metric", values="value")
+        scale = (wide["MAE"] / wide["MASE"]).replace(0.0, np.nan)
+        metrics[SCALED_LOSS] = float((wide["quantile_loss"] / scale).mean())
+    return Score(
+        competition, group.name, name, n_series, len(judged),
+        {key: value for key, value in metrics.items() if np.isfinite(value)}, seconds,
+    )  # fmt: skip
+
+
+def _add_classical(
+    panel: Panel, group: Group, tables: dict[str, Any], seconds: dict[str, float]
+) -> tuple[dict[str, Any], dict[str, float]]:
+    """The automatic models of statsforecast, each timed alone, and the median of both."""
+    try:
+        statsforecast = import_module("statsforecast")
+        models = import_module("statsforecast.models")
+    except ModuleNotFoundError as error:
+        raise BackendNotInstalledError(
+            "BASELINES_NOT_INSTALLED",
+            f"--classical needs {error.name}, which is not installed; "
+            "run pip install 'explstm[baselines]'.",
+        ) from None
+    tables, seconds = dict(tables), dict(seconds)
+    for name in CLASSICAL:
+        started = time.perf_counter()
+        model = getattr(models, name)(season_length=group.season_length)
+        forecaster = statsforecast.StatsForecast(models=[model], freq=int(panel.freq))
+        tables[name] = forecaster.forecast(df=group.train, h=group.horizon, level=list(LEVELS))
+        seconds[name] = time.perf_counter() - started
+    both = tables[CLASSICAL[0]].merge(tables[CLASSICAL[1]], on=["unique_id", "ds"])
+    tables[MEDIAN] = both.iloc[:, :2].assign(**{MEDIAN: both[list(CLASSICAL)].mean(axis=1)})
+    seconds[MEDIAN] = seconds[CLASSICAL[0]] + seconds[CLASSICAL[1]]
+    return tables, seconds
+
+
+def to_table(scores: Sequence[Score]) -> pd.DataFrame:
+    """One row per group and model, the metrics as columns."""
+    return pd.DataFrame(
+        [
+            {
+                "competition": score.competition,
+                "group": score.group,
+                "model": score.model,
+                "series": score.series,
+                "forecasts": score.forecasts,
+                "seconds": score.seconds,
+                **score.metrics,
+            }
+            for score in scores
+        ]
+    )

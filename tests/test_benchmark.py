@@ -1,0 +1,89 @@
+"""The competitions: scored as by hand, on the part that was asked for."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from explstm import ExpLSTM, benchmark, pipeline
+from explstm.benchmark import SCALED_LOSS, run_benchmark, score_group, to_table
+from explstm.datasets.competitions import COMPETITIONS, Group, load_groups
+from explstm.errors import UsageError
+
+SIZES = {"M1": 1001, "M3": 3003, "Tourism": 1311}
+
+
+@pytest.fixture(scope="module")
+def group() -> Group:
+    """Three yearly series of M3."""
+    found = next(g for g in load_groups("M3") if g.name == "yearly")
+    ids = found.train["unique_id"].unique()[:3]
+    few = [table[table["unique_id"].isin(ids)] for table in (found.train, found.test)]
+    return Group(found.name, found.season_length, found.horizon, *few)
+
+
+@pytest.mark.parametrize("name", COMPETITIONS)
+def test_a_competition_has_all_its_series_and_their_futures(name):
+    groups = load_groups(name)
+    assert sum(g.train["unique_id"].nunique() for g in groups) == SIZES[name]
+    for g in groups:
+        assert g.actuals_NH().shape == (g.train["unique_id"].nunique(), g.horizon)
+        last = g.train.groupby("unique_id", sort=False)["ds"].last()
+        assert (g.test.groupby("unique_id", sort=False)["ds"].first() == last + 1).all()
+
+
+def test_another_competition_is_refused():
+    with pytest.raises(UsageError, match="did you mean 'M3'"):
+        load_groups("M33")
+
+
+def test_held_out_ends_come_from_the_training_part(group):
+    part = group.held_out(least=20)
+    lengths = group.train.groupby("unique_id").size()
+    assert set(part.train["unique_id"]) == set(lengths[lengths >= 20 + group.horizon].index)
+    joined = pd.concat([part.train, part.test]).sort_values(["unique_id", "ds"])
+    whole = group.train[group.train["unique_id"].isin(part.train["unique_id"])]
+    pd.testing.assert_frame_equal(
+        joined.reset_index(drop=True),
+        whole.sort_values(["unique_id", "ds"]).reset_index(drop=True),
+    )
+
+
+def test_scores_are_means_over_series_of_what_one_counts_by_hand(group):
+    scores = {s.model: s for s in score_group("M3", group, ExpLSTM(), classical=False)}
+    assert list(scores) == ["ExpLSTM", "Naive", "SeasonalNaive", "Drift"]
+    histories = [y.to_numpy() for _, y in group.train.groupby("unique_id", sort=False)["y"]]
+    actual = group.actuals_NH()
+    naive = np.array([np.repeat(y[-1], group.horizon) for y in histories])
+    scale = np.array([np.abs(np.diff(y)).mean() for y in histories])
+    mase = np.mean(np.abs(actual - naive).mean(axis=1) / scale)
+    assert scores["Naive"].metrics["MASE"] == pytest.approx(mase)
+    assert scores["Naive"].forecasts == actual.size
+
+    levels = list(benchmark.LEVELS)
+    forecast = ExpLSTM(season_length=1).predict(group.train, h=group.horizon, level=levels)
+    columns = [f"ExpLSTM-{side}-{level}" for level in levels for side in ("lo", "hi")]
+    chances = [(50 - s * level / 2) / 100 for level in levels for s in (1, -1)]
+    quantiles = forecast[["ExpLSTM", *columns]].to_numpy().reshape(*actual.shape, -1)
+    error = actual[:, :, None] - quantiles
+    chances = np.array([0.5, *chances])
+    loss = np.maximum(chances * error, (chances - 1) * error).mean(axis=(1, 2))
+    assert scores["ExpLSTM"].metrics[SCALED_LOSS] == pytest.approx(np.mean(loss / scale))
+
+
+def test_the_command_writes_scores_and_what_was_run(group, tmp_path, monkeypatch):
+    monkeypatch.setattr(benchmark, "load_groups", lambda name: (group,))
+    table = pipeline.benchmark_competition("m3", tmp_path / "out", held_out=True)
+    written = pd.read_csv(tmp_path / "out" / "scores.csv")
+    pd.testing.assert_frame_equal(written, table)
+    assert set(written["model"]) == {"ExpLSTM", "Naive", "SeasonalNaive", "Drift"}
+    with pytest.raises(UsageError, match="competition='m5'"):
+        pipeline.benchmark_competition("m5", tmp_path / "other")
+
+
+@pytest.mark.slow
+def test_the_classical_models_take_part_on_the_same_series(group, monkeypatch):
+    monkeypatch.setattr(benchmark, "load_groups", lambda name: (group,))
+    table = to_table(run_benchmark("M3", classical=True)).set_index("model")
+    both = table.loc[["AutoETS", "AutoTheta", "Median of both"]]
+    assert (both["forecasts"] == group.actuals_NH().size).all()
+    assert both["MASE"].between(0, 10).all() and "coverage-80" in both

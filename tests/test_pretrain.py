@@ -1,0 +1,176 @@
+"""Pretraining: batches from the prior, judged on real series, and a run that can be killed."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from explstm import ExpLSTM, ModelSpec, pipeline
+from explstm.config import TrainingConfig
+from explstm.errors import UsageError
+from explstm.growth import to_growth_space
+from explstm.models.engine import make_engine
+from explstm.models.spec import init_weights
+from explstm.origins import OriginBatches
+from explstm.pretrain import PretrainConfig, PriorBatches, judge_on, read_config
+from explstm.synthetic import Prior, draw_levels
+from panels import make_panel
+
+SMALL = """
+shapes = [[4, 20], [6, 9]]
+
+[network]
+cell = "slstm"
+hidden_sizes = [4]
+horizon = 5
+
+[training]
+max_steps = 6
+val_check_steps = 2
+learning_rate = 0.01
+"""
+
+
+@pytest.fixture
+def config_file(tmp_path):
+    path = tmp_path / "small.toml"
+    path.write_text(SMALL)
+    return path
+
+
+def test_a_configuration_is_read(config_file):
+    config = read_config(config_file)
+    assert config.shapes == ((4, 20), (6, 9))
+    assert (config.network.cell, config.network.horizon) == ("slstm", 5)
+    assert config.training.max_steps == 6 and config.prior == Prior()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("shapes = [", "TOML"),
+        ("shapes = []", "shapes"),
+        ("steps = 3", "steps is not an option"),
+        ("[prior]\nupward = 2", "upward"),
+        ("[network]\ncell = 'gru'", "cell"),
+        ("judges = ['M5']", "judges"),
+        ("network = 3", "network"),
+    ],
+)
+def test_a_configuration_that_cannot_be_used_is_refused(tmp_path, text, words):
+    path = tmp_path / "bad.toml"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=words):
+        read_config(path)
+
+
+def test_batches_are_a_function_of_seed_and_step(config_file):
+    config = read_config(config_file)
+    one, two = PriorBatches(config), PriorBatches(config)
+    two.batch(7)
+    for field in ("features_BTF", "targets_RH", "origins_BT"):
+        np.testing.assert_array_equal(getattr(one.batch(3), field), getattr(two.batch(3), field))
+    shapes = {one.batch(step).features_BTF.shape[:2] for step in range(20)}
+    assert shapes == {(4, 20), (6, 9)}
+
+
+def test_a_batch_shows_made_series_as_training_shows_real_ones():
+    """The same levels as data, through panel, growth space and origins."""
+    network = ModelSpec(horizon=5)
+    config = PretrainConfig(shapes=[[6, 30]], network=network)
+    batch = PriorBatches(config).batch(0)
+    rng = np.random.default_rng((1, 0))
+    rng.integers(1)
+    z_NT = draw_levels(config.prior, rng, 6, 35)
+    space = to_growth_space(make_panel(*np.exp(z_NT)), growth="log", season_length=1)
+    origins = OriginBatches(space, 5, batch_size=6, window=35, warm_up=3, seed=1).batch(0)
+    # The supply of training shuffles its series: find each by its features.
+    for row in range(6):
+        same = [
+            other
+            for other in range(6)
+            if np.allclose(
+                batch.features_BTF[row], origins.features_BTF[other, :30], rtol=1e-3, atol=1e-3
+            )
+        ]
+        assert len(same) == 1
+        found = batch.targets_RH[np.nonzero(batch.origins_BT)[0] == row]
+        expected = origins.targets_RH[np.nonzero(origins.origins_BT)[0] == same[0]][: len(found)]
+        np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3)
+    assert (batch.weights_RH == 1).all()
+
+
+def test_without_competitions_nothing_is_judged():
+    assert judge_on(PretrainConfig()) is None
+
+
+def test_the_judge_does_not_see_the_test_part_and_weighs_groups_alike(monkeypatch):
+    from explstm import pretrain
+    from explstm.datasets.competitions import Group
+
+    def table(*series):
+        return pd.concat(
+            pd.DataFrame({"unique_id": f"s{i}", "ds": np.arange(len(y)), "y": y})
+            for i, y in enumerate(series)
+        )
+
+    rng = np.random.default_rng(0)
+    walks = [np.exp(np.cumsum(rng.normal(0, 0.1, 40))) for _ in range(5)]
+    groups = {
+        "M1": (Group("a", 1, 3, table(*walks[:2]), None), Group("b", 4, 5, table(*walks[2:]), None))
+    }
+    monkeypatch.setattr(pretrain, "load_groups", groups.__getitem__)
+    config = PretrainConfig(judges=["M1"], network=ModelSpec(hidden_sizes=(3,), horizon=5))
+    engine = make_engine("numpy", config.network, init_weights(config.network, 1))
+    from explstm.models.engine import OptimizerConfig
+    from explstm.models.losses import LossConfig
+
+    engine.compile(
+        OptimizerConfig.from_training(config.training), LossConfig.from_training(config.training)
+    )
+    both = judge_on(config)(engine)
+    singly = []
+    for group in groups["M1"]:
+        monkeypatch.setattr(pretrain, "load_groups", lambda _, group=group: (group,))
+        singly.append(judge_on(config)(engine))
+    assert both == pytest.approx(np.mean(singly))
+
+
+def test_a_run_leaves_a_model_of_any_frequency(config_file, tmp_path):
+    out = tmp_path / "run"
+    pipeline.pretrain_network(config_file, out)
+    assert sorted(path.name for path in out.iterdir()) == ["model", "run.json", "training.csv"]
+    model = ExpLSTM.load(out / "model")
+    assert model.horizon_ == 5 and model.freq_ is None
+    for freq in ("MS", "YS", "D"):
+        dates = pd.date_range("2000-01-01", periods=30, freq=freq)
+        forecast = model.predict(pd.DataFrame({"ds": dates, "y": np.arange(1.0, 31)}), level=[80])
+        assert len(forecast) == 5 and np.isfinite(forecast["ExpLSTM-hi-80"]).all()
+
+
+def test_a_killed_run_is_resumed_to_the_same_bits(config_file, tmp_path):
+    def stop_at_four(row):
+        if row.step == 4:
+            raise KeyboardInterrupt
+
+    pipeline.pretrain_network(config_file, tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.pretrain_network(config_file, tmp_path / "run", on_step=stop_at_four)
+    pipeline.pretrain_network(config_file, tmp_path / "run", resume=True)
+    whole, resumed = (ExpLSTM.load(tmp_path / name / "model") for name in ("whole", "run"))
+    for name, array in whole.weights_.items():
+        np.testing.assert_array_equal(resumed.weights_[name], array)
+
+
+def test_a_run_learns():
+    """Thirty steps on drifts take the loss of a fresh network down."""
+    config = PretrainConfig(
+        shapes=[[64, 40]],
+        network=ModelSpec(hidden_sizes=(8,), horizon=6),
+        training=TrainingConfig(max_steps=30, learning_rate=0.02),
+    )
+    from explstm.training import train
+
+    engine = make_engine("torch", config.network, init_weights(config.network, 1))
+    log = train(engine, PriorBatches(config), config.training).log
+    losses = [row.train_loss for row in log]
+    assert np.mean(losses[-5:]) < 0.9 * np.mean(losses[:5])
