@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from explstm.errors import DataError
 from explstm.growth import (
+    DRIFT_UNIT,
     FEATURE_BOUND,
     FEATURES,
     N_FEATURES,
@@ -47,7 +48,8 @@ def slow_space(z, magnitude=None):
                 weight = math.sqrt(alpha * (2 - alpha)) / (1 - alpha)
                 smooth.append(weight * (z[t] - es) / scale)
             noise = (math.log(scale / level) - math.log(0.03)) / 1.5
-            row = [changes[-1] / scale, *smooth, noise, age]
+            drift = DRIFT_UNIT * (z[t] - z[0]) / t / scale
+            row = [changes[-1] / scale, *smooth, drift, noise, age]
         scales.append(scale)
         rows.append(np.clip(row, -FEATURE_BOUND, FEATURE_BOUND))
     return np.array(scales), np.array(rows)

@@ -4,7 +4,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from explstm.errors import UsageError
-from explstm.seasonality import DECAY, TEST_LEVEL, future, moving_trend, remove_seasonality
+from explstm.seasonality import (
+    DECAY,
+    TEST_LEVEL,
+    future,
+    future_error,
+    moving_trend,
+    remove_seasonality,
+)
 
 
 def starts_of(*series):
@@ -179,3 +186,23 @@ def test_the_input_is_not_changed():
     before = z.copy()
     fit(z, season_length=4)
     assert z.tolist() == before.tolist()
+
+
+def test_the_error_of_an_index_is_what_it_turns_out_to_be(rng):
+    """Monthly seasons of known shape under noise of 0.1: errors found against errors stated."""
+    n_series, years = 300, 6
+    season_NM = rng.normal(0, 0.3, (n_series, 12))
+    season_NM -= season_NM.mean(axis=1, keepdims=True)
+    z_NT = np.tile(season_NM, years) + rng.normal(0, 0.1, (n_series, 12 * years))
+    starts_N1 = np.arange(n_series + 1) * 12 * years
+    seasonality, _ = remove_seasonality(z_NT.ravel(), starts_N1, 12)
+    error_NM = seasonality.indices[0] - season_NM
+    stated_N = future_error(seasonality)
+    assert np.sqrt(np.mean(error_NM**2)) == pytest.approx(np.sqrt(np.mean(stated_N**2)), rel=0.15)
+
+
+def test_without_a_season_there_is_no_error_of_one(rng):
+    z_S = np.cumsum(rng.normal(0, 1, 60))
+    nothing, _ = remove_seasonality(z_S, np.array([0, 60]), 1)
+    short, _ = remove_seasonality(z_S[:20], np.array([0, 20]), 12)
+    assert future_error(nothing).tolist() == future_error(short).tolist() == [0.0]

@@ -4,7 +4,7 @@ The class holds parameters and fitted state; the work is done by the modules it 
 in which they are called: frame, holdout, origins, models, training, prediction, bundle.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -67,7 +67,8 @@ class ExpLSTM(Parameters):
         val_check_steps: Batches between two validations.
         early_stop_patience: Validations without improvement before stopping; -1 never stops.
         clip_norm: Global gradient norm above which gradients are scaled down.
-        window: Longest stretch of a series that enters the network, in steps.
+        window: Longest stretch of a series that enters the network, in steps; by default 128, and
+            in forecasts what the model that ``init`` names is used to.
         reflection: Share of the series in a batch that are shown upside down.
         scale_weight: Power of an origin's scale by which its loss is weighted.
 
@@ -124,7 +125,7 @@ class ExpLSTM(Parameters):
         val_check_steps: int | None = None,
         early_stop_patience: int = DEFAULTS.early_stop_patience,
         clip_norm: float = DEFAULTS.clip_norm,
-        window: int = DEFAULTS.window,
+        window: int | None = None,
         reflection: float = DEFAULTS.reflection,
         scale_weight: float = DEFAULTS.scale_weight,
     ) -> None:
@@ -231,10 +232,8 @@ class ExpLSTM(Parameters):
                 update={"val_size": validation_size(int(panel.lengths_N.min()), h)}
             )
         season_length = self._season_length_of(panel)
-        spec, weights, beside = self._initial_network(h, training.random_seed)
-        preprocessing = Preprocessing(
-            self.growth, season_length, training.window, beside if self.growth == "auto" else None
-        )
+        spec, weights, view = self._initial_network(h, training)
+        preprocessing = replace(view, season_length=season_length)
         space, validate = split_holdout(panel, preprocessing, training, spec.horizon)
         fingerprint = fingerprint_panel(panel)
         engine = make_engine(self.backend, spec, weights)  # type: ignore[arg-type]
@@ -273,14 +272,25 @@ class ExpLSTM(Parameters):
             return default_season_length(panel.freq)
         return check_season_lengths(self.season_length)
 
-    def _initial_network(self, h: int, seed: int) -> tuple[ModelSpec, Weights, str | None]:
-        """The network and the weights that training starts from, and its second curve."""
+    def _initial_network(
+        self, h: int, training: TrainingConfig
+    ) -> tuple[ModelSpec, Weights, Preprocessing]:
+        """The network and the weights that training starts from, and how it looks at series."""
         if self.init == "random":
             asked = {} if self.spec is None else self.spec.model_dump()
             spec = ModelSpec(**{**asked, "n_features": N_FEATURES, "horizon": h})
-            return spec, init_weights(spec, seed), None
+            view = Preprocessing(self.growth, (), training.window)
+            return spec, init_weights(spec, training.random_seed), view
         bundle = self._load_init()
-        return bundle.spec, bundle.weights, bundle.config.get("beside")
+        return bundle.spec, bundle.weights, self._read_view(bundle.config)
+
+    def _read_view(self, settings: Mapping[str, Any]) -> Preprocessing:
+        """How a saved model looks at series, but for what was asked otherwise."""
+        beside = settings.get("beside") if self.growth == "auto" else None
+        if beside is not None:
+            choose("beside", beside, GROWTH_NAMES)
+        window = self.window or settings["parameters"].get("window", DEFAULTS.window)
+        return Preprocessing(self.growth, (), window, beside)
 
     def _load_init(self) -> Bundle:
         """The saved model that ``init`` names."""
@@ -394,6 +404,7 @@ class ExpLSTM(Parameters):
             **self.training_.model_dump(include=set(self.parameter_names())),
             "alias": self.alias,
             "growth": self.preprocessing_.growth,
+            "window": self.preprocessing_.window,
             "season_length": None if self.season_length is None else seasons,
             "freq": None if self.freq is None else self.freq_,
         }
@@ -434,21 +445,14 @@ class ExpLSTM(Parameters):
             if freq is not None:
                 parse_freq(freq)
                 seasons = check_season_lengths(seasons)
-            beside = settings.get("beside")
-            if beside is not None:
-                choose("beside", beside, GROWTH_NAMES)
+            view = self._read_view(settings)
             self.horizon_ = _check_horizon(settings.get("horizon", bundle.spec.horizon))
             self.training_ = TrainingConfig(
                 **{k: v for k, v in settings["parameters"].items() if k in TRAINING_FIELDS}
             )
             self.data_fingerprint_ = bundle.manifest["data_fingerprint"]
             self.freq_, self.trained_until_ = freq, settings["trained_until"]
-        self.preprocessing_ = Preprocessing(
-            self.growth,
-            seasons or (),
-            self.training_.window,
-            beside if self.growth == "auto" else None,
-        )
+        self.preprocessing_ = replace(view, season_length=seasons or ())
         self.spec_, self.weights_ = bundle.spec, bundle.weights
         self.training_log_, self.findings_, self.panel_ = (), (), None
         self._engine = make_engine(self.backend, bundle.spec, bundle.weights)  # type: ignore[arg-type]

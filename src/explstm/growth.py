@@ -6,7 +6,8 @@ Contract: with z the level of a series (:mod:`explstm.scaling`) without its seas
 * a causal scale  σ_t = Σ λ^(t-i) |Δ_i| / Σ λ^(t-i),  i = 2..t,  λ = ``SCALE_DECAY``;
 * the features of ``FEATURES``, dimensionless and clipped to ± ``FEATURE_BOUND``:
   Δ_t / σ_t;  w_α (z_t - ES_α(z)_t) / σ_t for each α of ``SMOOTHINGS``, where ES is simple
-  exponential smoothing started at z_1;  log σ_t and log t, centred and scaled to order 1;
+  exponential smoothing started at z_1;  the mean change so far, (z_t - z_1) / (t - 1) / σ_t, times
+  ``DRIFT_UNIT``;  log σ_t and log t, centred and scaled to order 1;
 * the target (z_{t+k} - z_t) / σ_t, a constant times k for steady growth.
 
 The weight w_α = √(α(2 - α)) / (1 - α) gives z - ES the spread of Δ when z is a random walk. Under
@@ -47,13 +48,17 @@ from explstm.scaling import (
 )
 from explstm.seasonality import Seasonality, future, remove_seasonality
 
-SMOOTHINGS = (0.1, 0.3, 0.6)
-FEATURES = ("growth", *(f"smooth_{alpha:g}" for alpha in SMOOTHINGS), "log_scale", "log_age")
+SMOOTHINGS = (0.03, 0.1, 0.3, 0.6)
+FEATURES = (
+    *("growth", *(f"smooth_{alpha:g}" for alpha in SMOOTHINGS), "drift"),
+    *("log_scale", "log_age"),
+)
 N_FEATURES = len(FEATURES)
-SIGNED_FEATURES = slice(0, 1 + len(SMOOTHINGS))  # those that change sign with the series
+SIGNED_FEATURES = slice(0, 2 + len(SMOOTHINGS))  # those that change sign with the series
 _LOG_SCALE_FEATURE = FEATURES.index("log_scale")
 FEATURE_BOUND = 10.0
 SCALE_DECAY = 0.97
+DRIFT_UNIT = 3.0  # steady growth is a 3, and a random walk of ten steps wanders about 1
 SCALE_FLOOR = 1e-12  # changes below this part of the level are rounding, not movement
 
 # Centre and spread of a logarithm over usual data: changes of 0.7 to 13 %, 7 to 130 steps.
@@ -247,6 +252,8 @@ def _block_features(
     features_TBF[..., 0] = _bounded(shown_TB / safe_TB)
     for place in range(len(SMOOTHINGS)):
         features_TBF[..., 1 + place] = _bounded(sums_TCB[:, 2 + place] / safe_TB)
+    drift_TB = np.cumsum(growth_TB, axis=0) / np.maximum(np.arange(steps), 1)[:, None]
+    features_TBF[..., 1 + len(SMOOTHINGS)] = _bounded(DRIFT_UNIT * drift_TB / safe_TB)
     features_TBF[..., -2] = np.where(kind.unscaled_B, 0.0, _bounded(log_scale_TB))
     features_TBF[~moving_TB] = 0.0
     features_TBF[..., -1] = _bounded(log_age_T1)

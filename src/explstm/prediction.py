@@ -2,15 +2,16 @@
 
 Contract: :func:`forecast_panel` needs memory for one block of series, not for the panel. Series may
 be looked at on two curves, whose forecasts are mixed (:mod:`explstm.mixing`). Horizons beyond the
-network's continue from its median path, and the uncertainty gathered so far is carried
-on: deviations from the median add up in squares, as those of independent stretches of a random walk
-do.
+network's continue from its median path, and the uncertainty gathered so far is carried on, that of
+the seasonal part first of all: deviations from the median add up in squares, as those of
+independent stretches of a random walk do.
 
 Axes: N series, B series in a block, H horizon, Q quantiles of the network, P probabilities wanted.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,7 @@ from explstm.mixing import mix_views, past_error, past_origins
 from explstm.models.engine import Engine
 from explstm.models.spec import MEDIAN
 from explstm.origins import last_windows
+from explstm.seasonality import future_error
 
 FloatArray = NDArray[np.float64]
 
@@ -112,6 +114,7 @@ def _forecast_block(
     median = engine.spec.median
     error_B = np.zeros(panel.n_series)
     side_P = np.sign(np.array(probabilities) - MEDIAN)  # of the median; a spread can round to 0
+    score_P = np.array([NormalDist().inv_cdf(p) for p in probabilities])
     transform, stretches = None, []
     gathered_B1P = np.zeros((panel.n_series, 1, len(probabilities)))
     for done in range(0, h, engine.spec.horizon):
@@ -133,6 +136,8 @@ def _forecast_block(
         # In units of this stretch's scale; what was gathered before is in units of z.
         scale_B11 = space.scale_S[space.starts_N1[1:] - 1, None, None]
         unit_B11 = np.where(scale_B11 > 0, scale_B11, 1.0)
+        if not done:  # later it is among what was gathered
+            gathered_B1P = score_P * future_error(space.seasonality)[:, None, None]
         spread_BHP = side_P * np.hypot(spread_BHP, gathered_B1P / unit_B11)
         stretches.append(from_growth_space(space, path_BH1 + spread_BHP))
         if done + engine.spec.horizon < h:

@@ -28,7 +28,7 @@ import numpy as np
 from explstm.errors import UsageError
 from explstm.ragged import BoolArray, FloatArray, IntArray, block_cells, length_blocks
 
-DECAY = 0.8  # weight of a step per season back
+DECAY = 0.7  # weight of a step per season back
 TEST_LEVEL = 1.0  # standard errors: loose, because shrinkage follows
 
 
@@ -40,11 +40,13 @@ class Seasonality:
         n_series: Number of series.
         lengths: Season lengths in steps, ascending; empty for none.
         indices: For each length m an array ``(N, m)``: what the next m steps carry, in z.
+        variances: For each length the error variance of an index ``(N,)``, 0 where there is none.
     """
 
     n_series: int
     lengths: tuple[int, ...]
     indices: tuple[FloatArray, ...]
+    variances: tuple[FloatArray, ...]
 
     def found_N(self, length: int) -> BoolArray:
         """Tell in which series a season of this length was found."""
@@ -58,6 +60,11 @@ def future(seasonality: Seasonality, horizon: int) -> FloatArray:
     for m, index_NM in zip(seasonality.lengths, seasonality.indices, strict=True):
         total_NH += index_NM[:, step_H % m]
     return total_NH
+
+
+def future_error(seasonality: Seasonality) -> FloatArray:
+    """Return the standard error ``(N,)`` of the seasonal part of any future step, in z."""
+    return np.sqrt(np.sum(seasonality.variances, axis=0) + np.zeros(seasonality.n_series))
 
 
 def remove_seasonality(
@@ -80,7 +87,8 @@ def remove_seasonality(
     n_series = len(starts_N1) - 1
     left_S = z_S.copy() if lengths else z_S
     indices = tuple(np.zeros((n_series, m)) for m in lengths)
-    for m, index_NM in zip(lengths, indices, strict=True):
+    variances = tuple(np.zeros(n_series) for _ in lengths)
+    for m, index_NM, variance_N in zip(lengths, indices, variances, strict=True):
         for block_B in length_blocks(starts_N1):
             steps_B = np.diff(starts_N1)[block_B]
             block_B, steps_B = block_B[steps_B >= 2 * m], steps_B[steps_B >= 2 * m]
@@ -90,11 +98,11 @@ def remove_seasonality(
             longest_B = np.max([np.where(steps_B >= 2 * k, k, m) for k in lengths], axis=0)
             index_BT, inside_BT = block_cells(starts_N1, block_B, align="right", multiple=m)
             z_BT = np.where(inside_BT, left_S[index_BT], 0.0)
-            index_BM = _season_index(z_BT, inside_BT, m, DECAY ** (m / longest_B))
-            index_NM[block_B] = index_BM
+            index_BM, variance_B = _season_index(z_BT, inside_BT, m, DECAY ** (m / longest_B))
+            index_NM[block_B], variance_N[block_B] = index_BM, variance_B
             z_BT -= np.tile(index_BM, z_BT.shape[1] // m)
             left_S[index_BT[inside_BT]] = z_BT[inside_BT]
-    return Seasonality(n_series, lengths, indices), left_S
+    return Seasonality(n_series, lengths, indices, variances), left_S
 
 
 def check_season_lengths(season_length: int | Sequence[int]) -> tuple[int, ...]:
@@ -112,8 +120,11 @@ def check_season_lengths(season_length: int | Sequence[int]) -> tuple[int, ...]:
 
 def _season_index(
     z_BT: FloatArray, inside_BT: BoolArray, m: int, decay_B: FloatArray
-) -> FloatArray:
-    """Return the tested, weighted, shrunk index of one block whose last column is the last step."""
+) -> tuple[FloatArray, FloatArray]:
+    """Return the tested, weighted, shrunk index of one block whose last column is the last step.
+
+    The second result is the variance of its error: of the shrunk mean, given its own shrinkage.
+    """
     detrended_BT = np.where(inside_BT, z_BT - moving_trend(z_BT, inside_BT, m), 0.0)
     shape = (len(z_BT), -1, m)
     detrended_BJM = detrended_BT.reshape(shape)
@@ -131,7 +142,8 @@ def _season_index(
     signal_B = (mean_BM**2).mean(axis=1)
     kept_B = 1.0 - np.divide(error_B, signal_B, out=np.ones_like(error_B), where=signal_B > 0)
     kept_B[~_is_seasonal(detrended_BT, inside_BT, m)] = 0.0
-    return mean_BM * np.maximum(kept_B, 0.0)[:, None]
+    kept_B = np.maximum(kept_B, 0.0)
+    return mean_BM * kept_B[:, None], error_B * kept_B
 
 
 def _is_seasonal(detrended_BT: FloatArray, inside_BT: BoolArray, m: int) -> BoolArray:
