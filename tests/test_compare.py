@@ -123,17 +123,17 @@ def test_residuals_and_their_mean_size_by_horizon():
     [
         (
             {"torch": 0.5, "tensorflow": 0.6, "Naive": 1.0, "Drift": 2.0},
-            "the LSTM in torch (0.5) and tensorflow (0.6) beat every baseline: "
+            "the LSTM in torch (0.5) and tensorflow (0.6) beat every other forecast: "
             "Naive (1) and Drift (2).",
         ),
         (
             {"torch": 3.0, "tensorflow": 3.0, "Naive": 1.0, "Drift": 2.0},
-            "the LSTM in torch (3) and tensorflow (3) lost to every baseline: "
+            "the LSTM in torch (3) and tensorflow (3) lost to every other forecast: "
             "Naive (1) and Drift (2).",
         ),
         (
             {"torch": 0.5, "tensorflow": 1.5, "Naive": 1.0, "Drift": 2.0},
-            "the LSTM in torch (0.5) beat every baseline: Naive (1) and Drift (2); "
+            "the LSTM in torch (0.5) beat every other forecast: Naive (1) and Drift (2); "
             "the LSTM in tensorflow (1.5) beat Drift (2) but lost to Naive (1).",
         ),
     ],
@@ -179,7 +179,7 @@ def test_both_frameworks_are_compared_end_to_end(doubling):
         doubling, 4, seeds=[1], season_length=1, settings={"max_steps": 3, "season_length": 1}
     )
     assert set(result.accuracy["model"]) == {
-        "torch", "tensorflow", "Naive", "SeasonalNaive", "Drift", "LogDrift",
+        "torch", "tensorflow", "Pretrained", "Naive", "SeasonalNaive", "Drift", "LogDrift",
     }  # fmt: skip
     # The baselines see the first 36 steps only: log drift continues constant growth exactly.
     np.testing.assert_allclose(result.forecasts["LogDrift"], result.forecasts["y"], rtol=1e-12)

@@ -38,7 +38,7 @@ def slow_space(z, magnitude=None):
             all_weights = [SCALE_DECAY ** (t - i) for i in range(t + 1)]
             level = np.average(magnitude[: t + 1], weights=all_weights)
         age = (math.log(t + 1) - math.log(30)) / 1.5
-        row = [0.0] * (N_FEATURES - 1) + [age]
+        row = [0.0] * 5 + [age] + [0.0] * 2
         if scale > 0:
             smooth = []
             for alpha in SMOOTHINGS:
@@ -49,7 +49,7 @@ def slow_space(z, magnitude=None):
                 smooth.append(weight * (z[t] - es) / scale)
             noise = (math.log(scale / level) - math.log(0.03)) / 1.5
             drift = DRIFT_UNIT * (z[t] - z[0]) / t / scale
-            row = [changes[-1] / scale, *smooth, drift, noise, age]
+            row = [changes[-1] / scale, *smooth[:3], noise, age, smooth[3], drift]
         scales.append(scale)
         rows.append(np.clip(row, -FEATURE_BOUND, FEATURE_BOUND))
     return np.array(scales), np.array(rows)
@@ -65,7 +65,8 @@ def test_scale_and_features_match_a_slow_loop(growth, rng):
     series = [grow(rng, n, noise=0.3) for n in (1, 2, 3, 17, 90)]
     if growth != "log":
         series = [s - 60 for s in series]
-    space = to_growth_space(make_panel(*series), growth=growth, season_length=1)
+    panel, options = make_panel(*series), {"growth": growth, "season_length": 1}
+    space = to_growth_space(panel, **options, n_features=len(FEATURES))
     for place, y in enumerate(series):
         z = {"log": np.log, "linear": np.array}.get(
             growth, lambda y, c=space.transform.unit_N[place]: np.arcsinh(y / c)
@@ -76,7 +77,9 @@ def test_scale_and_features_match_a_slow_loop(growth, rng):
         np.testing.assert_allclose(found_scale, scale_T, rtol=1e-9)
         np.testing.assert_allclose(found_features, features_TF, rtol=1e-5, atol=1e-6)
     assert space.anchor_S is space.z_S
-    assert space.features_SF.dtype == np.float32 and space.features_SF.shape[1] == len(FEATURES)
+    assert space.features_SF.dtype == np.float32
+    few_SF = to_growth_space(panel, **options).features_SF
+    np.testing.assert_array_equal(few_SF, space.features_SF[:, :N_FEATURES])
 
 
 def test_exponential_growth_is_a_constant_in_growth_space():

@@ -1,5 +1,7 @@
 """From histories to quantiles: continued by hand, whatever the block and the company."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -219,3 +221,14 @@ def test_the_scaling_of_the_history_holds_for_all_stretches(growth, rng):
     y_H = forecast_panel(engine, panel, Preprocessing(growth, (1,), 64), 5)[0, :, 0]
     np.testing.assert_allclose(y_H, y_H[0], rtol=1e-12)
     assert y_H[0] > panel.y_S.max()
+
+
+def test_intervals_are_widened_as_asked_and_the_median_is_not(rng):
+    panel = make_panel(grow(rng, 40))
+    narrow, wide = (
+        np.log(forecast_panel(network(), panel, view, 4, (0.1, 0.5, 0.9)))[0]
+        for view in (PLAIN, replace(PLAIN, widen=1.5))
+    )
+    np.testing.assert_allclose(wide[:, 1], narrow[:, 1], rtol=1e-12)
+    spread = narrow[:, [0, 2]] - narrow[:, [1]]
+    np.testing.assert_allclose(wide[:, [0, 2]] - wide[:, [1]], 1.5 * spread, rtol=1e-6)

@@ -4,13 +4,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from explstm import ExpLSTM, ModelSpec, pipeline
+from explstm import ExpLSTM, ModelSpec, pipeline, pretrain
 from explstm.config import TrainingConfig
+from explstm.datasets.competitions import Group
 from explstm.errors import UsageError
 from explstm.growth import to_growth_space
 from explstm.models.engine import make_engine
 from explstm.models.spec import init_weights
 from explstm.origins import OriginBatches
+from explstm.prediction import Preprocessing, forecast_panel
 from explstm.pretrain import PretrainConfig, PriorBatches, judge_on, read_config
 from explstm.synthetic import Prior, draw_levels
 from panels import make_panel
@@ -103,9 +105,8 @@ def test_without_competitions_nothing_is_judged():
     assert judge_on(PretrainConfig()) is None
 
 
-def test_the_judge_does_not_see_the_test_part_and_weighs_groups_alike(monkeypatch):
-    from explstm import pretrain
-    from explstm.datasets.competitions import Group
+def test_the_judge_is_the_geometric_mean_of_mase_on_the_ends_of_training_series(monkeypatch):
+    """Two groups whose test part is missing; errors and scales counted series by series."""
 
     def table(*series):
         return pd.concat(
@@ -114,25 +115,27 @@ def test_the_judge_does_not_see_the_test_part_and_weighs_groups_alike(monkeypatc
         )
 
     rng = np.random.default_rng(0)
-    walks = [np.exp(np.cumsum(rng.normal(0, 0.1, 40))) for _ in range(5)]
-    groups = {
-        "M1": (Group("a", 1, 3, table(*walks[:2]), None), Group("b", 4, 5, table(*walks[2:]), None))
-    }
-    monkeypatch.setattr(pretrain, "load_groups", groups.__getitem__)
+    walks = [np.exp(np.cumsum(rng.normal(0, 0.1, n))) for n in (40, 30, 14, 25, 10)]
+    groups = (
+        Group("a", 1, 3, table(*walks[:3]), None),
+        Group("b", 12, 2, table(*walks[3:], np.full(20, 3.0)), None),
+    )
+    monkeypatch.setattr(pretrain, "load_groups", lambda _: groups)
     config = PretrainConfig(judges=["M1"], network=ModelSpec(hidden_sizes=(3,), horizon=5))
     engine = make_engine("numpy", config.network, init_weights(config.network, 1))
-    from explstm.models.engine import OptimizerConfig
-    from explstm.models.losses import LossConfig
-
-    engine.compile(
-        OptimizerConfig.from_training(config.training), LossConfig.from_training(config.training)
-    )
-    both = judge_on(config)(engine)
-    singly = []
-    for group in groups["M1"]:
-        monkeypatch.setattr(pretrain, "load_groups", lambda _, group=group: (group,))
-        singly.append(judge_on(config)(engine))
-    assert both == pytest.approx(np.mean(singly))
+    scores = []
+    for group in groups:
+        errors = []
+        for y in (y.to_numpy() for _, y in group.train.groupby("unique_id")["y"]):
+            past, future = y[: -group.horizon], y[-group.horizon :]
+            lag = group.season_length if len(past) > group.season_length else 1
+            scale = np.abs(past[lag:] - past[:-lag]).mean()
+            view = Preprocessing("auto", (group.season_length,), 512, "linear")
+            found = forecast_panel(engine, make_panel(past), view, group.horizon)[0, :, 0]
+            if scale > 0:
+                errors.append(np.abs(found - future).mean() / scale)
+        scores.append(np.mean(errors))
+    assert judge_on(config)(engine) == pytest.approx(np.sqrt(np.prod(scores)), rel=1e-5)
 
 
 def test_a_run_leaves_a_model_of_any_frequency(config_file, tmp_path):

@@ -250,8 +250,13 @@ def demo(
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Compare both frameworks and the baselines on two years of airline passengers."""
+    """Forecast two years of airline passengers: pretrained at once, then trained in both."""
+    from explstm import pipeline
+
     with as_file(files("explstm.datasets") / "air_passengers.csv") as file:
+        if not as_json:
+            found = pipeline.try_pretrained(file, DEMO_HORIZON, DataOptions())
+            Screen(as_json).show_first(found, DEMO_HORIZON)
         _compare(file, DEMO_HORIZON, DataOptions(), seeds, out, settings, plot, force, as_json)
 
 

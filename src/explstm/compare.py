@@ -17,11 +17,15 @@ import pandas as pd
 
 from explstm.baselines import naive_forecasts
 from explstm.config import BackendName
+from explstm.forecaster import ExpLSTM
 from explstm.frame import Panel, drop_last, keep_steps, panel_frame
 from explstm.metrics import evaluate_forecast
 from explstm.trial import LEVEL, Trial, TrialResult, require_engine, run_trials
 
 ENGINES: tuple[BackendName, ...] = ("torch", "tensorflow")
+PRETRAINED_NAME = "Pretrained"
+ABOUT_DATA = ("freq", "season_length", "growth")
+"""Settings that say how to look at the data, rather than how to train."""
 JUDGE = "MASE"
 UNDERSTUDY = "MAE"
 """Where MASE is undefined, because the history of a series repeats itself."""
@@ -37,8 +41,9 @@ class Comparison:
         cost: engine, seconds_first_step, seconds_per_step, seconds_per_epoch,
             seconds_per_training, peak_memory_mib.
         agreement: quantity, largest_difference of the frameworks over all seeds, relative.
-        forecasts: unique_id, ds, y, the baselines, the median over the seeds of each engine with
-            its interval, and every seed of every engine, over the held-out steps.
+        forecasts: unique_id, ds, y, the pretrained model, the baselines, the median over the seeds
+            of each engine with its interval, and every seed of every engine, over the held-out
+            steps.
         history: unique_id, ds, y before them.
         training: engine, seed, and the training log.
         verdict: One sentence.
@@ -63,7 +68,9 @@ def compare_engines(
     engines: Sequence[BackendName] = ENGINES,
     on_trial: Callable[[Trial], None] | None = None,
 ) -> Comparison:
-    """Train every engine with every seed and judge the forecasts beside the baselines.
+    """Train every engine with every seed, from scratch, and judge the forecasts.
+
+    Beside them stand the baselines and the pretrained model, which is not trained on these series.
 
     Args:
         panel: The series, of a pandas table, with the steps that will be held out.
@@ -80,13 +87,17 @@ def compare_engines(
     """
     for engine in engines:
         require_engine(engine)
+    settings = {"init": "random", **settings}
     past = drop_last(panel, horizon)
     history = panel_frame(past)
     trials = [
         Trial(engine, seed, history, horizon, settings) for engine in engines for seed in seeds
     ]
+    baselines = {
+        PRETRAINED_NAME: forecast_pretrained(past, horizon, settings),
+        **naive_forecasts(past, horizon, season_length),
+    }
     results = list(run_trials(trials, on_trial))
-    baselines = naive_forecasts(past, horizon, season_length)
     forecasts = panel_frame(
         keep_steps(panel, panel.lengths_N - horizon, panel.lengths_N),
         {name: forecast_NH.ravel() for name, forecast_NH in baselines.items()}
@@ -102,6 +113,13 @@ def compare_engines(
         training=collect_training(results),
         verdict=state_verdict(accuracy, engines, horizon),
     )
+
+
+def forecast_pretrained(past: Panel, horizon: int, settings: Mapping[str, Any]) -> np.ndarray:
+    """What the pretrained model says without training (N, H)."""
+    about_data = {name: settings[name] for name in ABOUT_DATA if name in settings}
+    forecast = ExpLSTM(**about_data).predict(past, h=horizon)
+    return np.asarray(forecast["ExpLSTM"].to_numpy().reshape(-1, horizon))
 
 
 def name_trial(engine: str, seed: int) -> str:
@@ -215,7 +233,7 @@ def average_by_horizon(residuals: pd.DataFrame) -> pd.DataFrame:
 
 
 def state_verdict(accuracy: pd.DataFrame, engines: Sequence[str], horizon: int) -> str:
-    """Say in one sentence which baselines the LSTM of each engine beats."""
+    """Say in one sentence which other forecasts the LSTM of each engine beats."""
     means = accuracy.pivot(index="model", columns="metric", values="mean")
     judge = JUDGE if means[JUDGE].notna().all() else UNDERSTUDY
     score = means[judge]
@@ -234,9 +252,9 @@ def _compare_scores(own: float, others: pd.Series) -> str:
     beaten = [f"{name} ({value:.3g})" for name, value in others.items() if own < value]
     ahead = [f"{name} ({value:.3g})" for name, value in others.items() if not own < value]
     if not ahead:
-        return f"beat every baseline: {_enumerate(beaten)}"
+        return f"beat every other forecast: {_enumerate(beaten)}"
     if not beaten:
-        return f"lost to every baseline: {_enumerate(ahead)}"
+        return f"lost to every other forecast: {_enumerate(ahead)}"
     return f"beat {_enumerate(beaten)} but lost to {_enumerate(ahead)}"
 
 

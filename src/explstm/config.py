@@ -104,7 +104,7 @@ class TrainingConfig(Configuration):
             )
 
 
-FINE_TUNING: dict[str, Any] = {"max_steps": 100, "learning_rate": 1e-3, "val_check_steps": 20}
+FINE_TUNING: dict[str, Any] = {"max_steps": 200, "learning_rate": 1e-3, "val_check_steps": 20}
 """What differs by default where training starts from a model."""
 
 

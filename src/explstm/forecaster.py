@@ -4,7 +4,7 @@ The class holds parameters and fitted state; the work is done by the modules it 
 in which they are called: frame, holdout, origins, models, training, prediction, bundle.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -282,15 +282,17 @@ class ExpLSTM(Parameters):
             view = Preprocessing(self.growth, (), training.window)
             return spec, init_weights(spec, training.random_seed), view
         bundle = self._load_init()
-        return bundle.spec, bundle.weights, self._read_view(bundle.config)
+        return bundle.spec, bundle.weights, self._read_view(bundle)
 
-    def _read_view(self, settings: Mapping[str, Any]) -> Preprocessing:
+    def _read_view(self, bundle: Bundle) -> Preprocessing:
         """How a saved model looks at series, but for what was asked otherwise."""
+        settings = bundle.config
         beside = settings.get("beside") if self.growth == "auto" else None
         if beside is not None:
             choose("beside", beside, GROWTH_NAMES)
         window = self.window or settings["parameters"].get("window", DEFAULTS.window)
-        return Preprocessing(self.growth, (), window, beside)
+        widen = float(settings.get("widen", 1.0))
+        return Preprocessing(self.growth, (), window, beside, bundle.spec.n_features, widen)
 
     def _load_init(self) -> Bundle:
         """The saved model that ``init`` names."""
@@ -414,6 +416,7 @@ class ExpLSTM(Parameters):
             "season_length": seasons,
             "trained_until": self.trained_until_,
             "beside": self.preprocessing_.beside,
+            "widen": self.preprocessing_.widen,
             "horizon": self.horizon_,
         }
         save_bundle(
@@ -445,7 +448,7 @@ class ExpLSTM(Parameters):
             if freq is not None:
                 parse_freq(freq)
                 seasons = check_season_lengths(seasons)
-            view = self._read_view(settings)
+            view = self._read_view(bundle)
             self.horizon_ = _check_horizon(settings.get("horizon", bundle.spec.horizon))
             self.training_ = TrainingConfig(
                 **{k: v for k, v in settings["parameters"].items() if k in TRAINING_FIELDS}

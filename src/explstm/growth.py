@@ -48,14 +48,15 @@ from explstm.scaling import (
 )
 from explstm.seasonality import Seasonality, future, remove_seasonality
 
-SMOOTHINGS = (0.03, 0.1, 0.3, 0.6)
+SMOOTHINGS = (0.1, 0.3, 0.6, 0.03)
 FEATURES = (
-    *("growth", *(f"smooth_{alpha:g}" for alpha in SMOOTHINGS), "drift"),
-    *("log_scale", "log_age"),
+    *("growth", *(f"smooth_{alpha:g}" for alpha in SMOOTHINGS[:3]), "log_scale", "log_age"),
+    *(f"smooth_{SMOOTHINGS[3]:g}", "drift"),
 )
-N_FEATURES = len(FEATURES)
-SIGNED_FEATURES = slice(0, 2 + len(SMOOTHINGS))  # those that change sign with the series
-_LOG_SCALE_FEATURE = FEATURES.index("log_scale")
+N_FEATURES = 6  # of a network trained from scratch, which sees the first of them
+_LOG_SCALE_FEATURE, _LOG_AGE_FEATURE = FEATURES.index("log_scale"), FEATURES.index("log_age")
+SIGNED_FEATURES = np.array([not name.startswith("log_") for name in FEATURES])
+"""Which of them change sign with the series."""
 FEATURE_BOUND = 10.0
 SCALE_DECAY = 0.97
 DRIFT_UNIT = 3.0  # steady growth is a 3, and a random walk of ten steps wanders about 1
@@ -109,6 +110,7 @@ def to_growth_space(
     growth: str = "auto",
     season_length: int | Sequence[int] = (12,),
     transform: Transform | None = None,
+    n_features: int = N_FEATURES,
 ) -> GrowthPanel:
     """Carry a panel, already cut at the last step that may be used, into growth space.
 
@@ -118,6 +120,7 @@ def to_growth_space(
         season_length: One season length or several, in steps; 1 for none.
         transform: Curves fitted before, on histories that these continue; by default they are
             fitted on the panel as ``growth`` says.
+        n_features: How many of ``FEATURES`` the network sees, the first ones.
 
     Raises:
         UsageError: An unknown ``growth``, or a season length that is not a whole number above 0.
@@ -131,12 +134,12 @@ def to_growth_space(
     raw_S = to_level(transform, panel.y_S, np.diff(starts_N1))
     seasonality, z_S = remove_seasonality(raw_S, starts_N1, season_length)
     scale_S = np.empty_like(z_S)
-    features_SF = np.empty((len(z_S), N_FEATURES), dtype=np.float32)
+    features_SF = np.empty((len(z_S), n_features), dtype=np.float32)
     for block_B in length_blocks(starts_N1):
         index_BT, inside_BT = block_cells(starts_N1, block_B)
         # Past its end a series repeats its last step: no change, and nothing to overflow.
         scale_TB, features_BTF = _block_features(
-            z_S[index_BT.T], np.abs(raw_S[index_BT.T]), _Kind.of(transform, block_B)
+            z_S[index_BT.T], np.abs(raw_S[index_BT.T]), _Kind.of(transform, block_B), n_features
         )
         cells = index_BT[inside_BT]
         scale_S[cells] = scale_TB.T[inside_BT]
@@ -149,15 +152,17 @@ def to_growth_space(
     )  # fmt: skip
 
 
-def show_levels(z_NT: FloatArray) -> tuple[FloatArray, NDArray[np.float32]]:
+def show_levels(z_NT: FloatArray, n_features: int) -> tuple[FloatArray, NDArray[np.float32]]:
     """Return the scale ``(N, T)`` and the features ``(N, T, F)`` of series of equal length.
 
     Args:
         z_NT: Levels of the log curve without a seasonal part.
+        n_features: How many of ``FEATURES`` the network sees, the first ones.
     """
     no_N = np.zeros(len(z_NT), dtype=bool)
     z_TN = np.ascontiguousarray(z_NT.T)
-    scale_TN, features_NTF = _block_features(z_TN, np.abs(z_TN), _Kind(no_N, no_N, no_N, no_N))
+    kind = _Kind(no_N, no_N, no_N, no_N)
+    scale_TN, features_NTF = _block_features(z_TN, np.abs(z_TN), kind, n_features)
     return scale_TN.T, features_NTF
 
 
@@ -216,18 +221,19 @@ class _Kind:
 
 
 def _block_features(
-    z_TB: FloatArray, magnitude_TB: FloatArray, kind: _Kind
+    z_TB: FloatArray, magnitude_TB: FloatArray, kind: _Kind, n_features: int
 ) -> tuple[FloatArray, NDArray[np.float32]]:
     """Return the scale and the features at every step of one left-aligned block."""
     steps, n_series = z_TB.shape
+    smoothings = [a for a in SMOOTHINGS if f"smooth_{a:g}" in FEATURES[:n_features]]
     growth_TB = np.diff(z_TB, axis=0, prepend=z_TB[:1])
-    sums_TCB = np.empty((steps, 2 + len(SMOOTHINGS), n_series))
+    sums_TCB = np.empty((steps, 2 + len(smoothings), n_series))
     sums_TCB[:, 0] = np.abs(growth_TB)
     sums_TCB[:, 1] = magnitude_TB
     # z - ES obeys d_t = (1 - α)(d_{t-1} + Δ_t): summing changes costs no digits of a high level.
-    for place, alpha in enumerate(SMOOTHINGS):
+    for place, alpha in enumerate(smoothings):
         np.multiply(growth_TB, np.sqrt(alpha * (2.0 - alpha)), out=sums_TCB[:, 2 + place])
-    decay_C1 = np.array([SCALE_DECAY, SCALE_DECAY, *(1.0 - a for a in SMOOTHINGS)])[:, None]
+    decay_C1 = np.array([SCALE_DECAY, SCALE_DECAY, *(1.0 - a for a in smoothings)])[:, None]
     for step in range(1, steps):
         sums_TCB[step] += decay_C1 * sums_TCB[step - 1]
 
@@ -247,16 +253,18 @@ def _block_features(
     log_scale_TB = (np.log(safe_TB / relative_to_TB) - _LOG_SCALE[0]) / _LOG_SCALE[1]
     log_age_T1 = (np.log(np.arange(1.0, steps + 1)) - _LOG_AGE[0])[:, None] / _LOG_AGE[1]
 
-    features_BTF = np.empty((n_series, steps, N_FEATURES), dtype=np.float32)
+    features_BTF = np.zeros((n_series, steps, n_features), dtype=np.float32)
     features_TBF = features_BTF.swapaxes(0, 1)
-    features_TBF[..., 0] = _bounded(shown_TB / safe_TB)
-    for place in range(len(SMOOTHINGS)):
-        features_TBF[..., 1 + place] = _bounded(sums_TCB[:, 2 + place] / safe_TB)
-    drift_TB = np.cumsum(growth_TB, axis=0) / np.maximum(np.arange(steps), 1)[:, None]
-    features_TBF[..., 1 + len(SMOOTHINGS)] = _bounded(DRIFT_UNIT * drift_TB / safe_TB)
-    features_TBF[..., -2] = np.where(kind.unscaled_B, 0.0, _bounded(log_scale_TB))
+    features_TBF[..., FEATURES.index("growth")] = _bounded(shown_TB / safe_TB)
+    for place, alpha in enumerate(smoothings):
+        column = FEATURES.index(f"smooth_{alpha:g}")
+        features_TBF[..., column] = _bounded(sums_TCB[:, 2 + place] / safe_TB)
+    features_TBF[..., _LOG_SCALE_FEATURE] = np.where(kind.unscaled_B, 0.0, _bounded(log_scale_TB))
+    if "drift" in FEATURES[:n_features]:
+        drift_TB = np.cumsum(growth_TB, axis=0) / np.maximum(np.arange(steps), 1)[:, None]
+        features_TBF[..., FEATURES.index("drift")] = _bounded(DRIFT_UNIT * drift_TB / safe_TB)
     features_TBF[~moving_TB] = 0.0
-    features_TBF[..., -1] = _bounded(log_age_T1)
+    features_TBF[..., _LOG_AGE_FEATURE] = _bounded(log_age_T1)
     return scale_TB, features_BTF
 
 

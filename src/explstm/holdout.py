@@ -32,7 +32,10 @@ def split_holdout(
     """
     kept = panel if training.val_size == 0 else drop_last(panel, training.val_size)
     space = to_growth_space(
-        kept, growth=preprocessing.growth, season_length=preprocessing.season_length
+        kept,
+        growth=preprocessing.growth,
+        season_length=preprocessing.season_length,
+        n_features=preprocessing.n_features,
     )
     if training.val_size == 0:
         return space, None

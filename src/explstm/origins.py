@@ -157,7 +157,8 @@ class OriginBatches:
         features_BTF = _gather_features(self._space, first_B, shown_B)
         _weight_origins(weights_RH, features_BTF, origins_BT, self._scale_weight)
         sign_B = self._signs(step, series_B)
-        features_BTF[..., SIGNED_FEATURES] *= sign_B[:, None, None]
+        signed_F = SIGNED_FEATURES[: features_BTF.shape[2]]
+        features_BTF *= np.where(signed_F, sign_B[:, None, None], np.float32(1))
         targets_RH *= np.repeat(sign_B, origins_BT.sum(axis=1))[:, None]
         return Batch(features_BTF, shown_B, origins_BT, targets_RH, weights_RH)
 

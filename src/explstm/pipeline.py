@@ -113,10 +113,7 @@ def forecast_file(
         metrics = None
         if evaluate:
             forecast = panel_frame(last_steps(panel, horizon), dict(forecast.iloc[:, 2:].items()))
-            score = {"train": panel_frame(past), "season_length": data.first_season(panel)}
-            naive = naive_forecasts(past, horizon, score["season_length"])
-            judged = forecast.assign(**{name: y_NH.ravel() for name, y_NH in naive.items()})
-            metrics = evaluate_forecast(judged, [model.alias, *naive], level=level, **score)[1]
+            metrics = judge_forecast(forecast, past, data.first_season(panel), level)
             run.write_json("metrics.json", nest_metrics(metrics, "value"))
         run.write_table("forecast.csv", forecast)
         if plots is not None:
@@ -124,6 +121,26 @@ def forecast_file(
             plots.save_figure(plots.draw_forecast(facts, [model.alias]), facts, run.path, "figure")
         write_record(run, "forecast", arguments)
     return Outcome(forecast, metrics, describe_findings(panel, model))
+
+
+def judge_forecast(
+    forecast: pd.DataFrame, past: Panel, season_length: int, level: Sequence[float] = ()
+) -> pd.DataFrame:
+    """Metrics of a forecast of the model and of the naive ones, over known steps."""
+    horizon = len(forecast) // past.n_series
+    naive = naive_forecasts(past, horizon, season_length)
+    judged = forecast.assign(**{name: y_NH.ravel() for name, y_NH in naive.items()})
+    score = {"train": panel_frame(past), "season_length": season_length}
+    return evaluate_forecast(judged, ["ExpLSTM", *naive], level=level, **score)[1]
+
+
+def try_pretrained(file: Path, horizon: int, data: DataOptions) -> pd.DataFrame:
+    """Metrics of the pretrained model on the last steps of a file; nothing is written."""
+    panel = data.read(file)
+    past = drop_last(panel, horizon)
+    found = ExpLSTM(**model_settings(panel, data, {})).predict(past, h=horizon)
+    known = panel_frame(last_steps(panel, horizon), {"ExpLSTM": found["ExpLSTM"].to_numpy()})
+    return judge_forecast(known, past, data.first_season(panel))
 
 
 def refuse_training(settings: Mapping[str, Any]) -> None:
@@ -338,7 +355,6 @@ def compare_file(
             seeds=range(1, seeds + 1),
             season_length=data.first_season(panel),
             settings={
-                "init": "random",
                 "val_size": validation_size(int(panel.lengths_N.min()) - horizon, horizon),
                 **model_settings(panel, data, settings or {}),
             },
@@ -413,9 +429,9 @@ def write_record(run: RunFolder, command: str, arguments: Mapping[str, Any]) -> 
 
 
 def _draw_comparison(folder: Path, result: "Comparison", horizon: int, plots: Any) -> None:
-    from explstm.compare import ENGINES, average_by_horizon, collect_residuals
+    from explstm.compare import ENGINES, PRETRAINED_NAME, average_by_horizon, collect_residuals
 
-    shown = [*ENGINES, "SeasonalNaive"]
+    shown = [*ENGINES, PRETRAINED_NAME, "SeasonalNaive"]
     residuals = collect_residuals(result.forecasts, shown)
     predictions = join_tables(result.history, result.forecasts, horizon)
     errors = average_by_horizon(residuals)

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explstm.frame import Panel, take_series
-from explstm.growth import GrowthPanel, from_growth_space, to_growth_space
+from explstm.growth import N_FEATURES, GrowthPanel, from_growth_space, to_growth_space
 from explstm.intervals import read_quantiles
 from explstm.mixing import mix_views, past_error, past_origins
 from explstm.models.engine import Engine
@@ -40,12 +40,16 @@ class Preprocessing:
         season_length: Season lengths in steps.
         window: Longest stretch of a series that enters the network.
         beside: Name of a second curve that the series are forecast on too; None for none.
+        n_features: How many of :data:`explstm.growth.FEATURES` the network sees.
+        widen: What distances of its quantiles from the median are multiplied by.
     """
 
     growth: str
     season_length: tuple[int, ...]
     window: int
     beside: str | None = None
+    n_features: int = N_FEATURES
+    widen: float = 1.0
 
 
 def forecast_panel(
@@ -123,6 +127,7 @@ def _forecast_block(
             growth=preprocessing.growth,
             season_length=preprocessing.season_length,
             transform=transform,
+            n_features=preprocessing.n_features,
         )
         transform = space.transform
         shown = last_windows(space, preprocessing.window)
@@ -133,6 +138,7 @@ def _forecast_block(
         output_BHQ = output_BHQ[:, : h - done].astype(np.float64)
         path_BH1 = output_BHQ[:, :, median, None]
         spread_BHP = read_quantiles(output_BHQ, engine.spec.quantiles, probabilities) - path_BH1
+        spread_BHP *= preprocessing.widen
         # In units of this stretch's scale; what was gathered before is in units of z.
         scale_B11 = space.scale_S[space.starts_N1[1:] - 1, None, None]
         unit_B11 = np.where(scale_B11 > 0, scale_B11, 1.0)

@@ -3,14 +3,15 @@
 Contract: a run is described by one TOML file (:class:`PretrainConfig`) and is a pure function of
 it: batch ``step`` is drawn from the seed and the step alone, so a run that is killed and resumed
 ends with the same bits. Every step of every made series is a forecast origin, as in training on
-data. Real series only judge: the loss on the held-out ends of training series is looked at, and the
-weights at its lowest are kept.
+data. Real series only judge: the error on the held-out ends of training series is looked at, and
+the weights at its lowest are kept.
 
 Axes: N series in a batch, T time, F features, H horizon, R origins of the batch.
 """
 
 import tomllib
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,15 +19,15 @@ import numpy as np
 from pydantic import Field
 
 from explstm.config import Configuration, TrainingConfig
-from explstm.datasets.competitions import load_groups
+from explstm.datasets.competitions import Group, load_groups
 from explstm.errors import UsageError
-from explstm.frame import build_panel
+from explstm.frame import Panel, build_panel
 from explstm.growth import show_levels
-from explstm.holdout import split_holdout
 from explstm.models.engine import Engine
 from explstm.models.spec import ModelSpec, Size
 from explstm.origins import MAX_TARGET, Batch
-from explstm.prediction import Preprocessing
+from explstm.prediction import Preprocessing, forecast_panel
+from explstm.ragged import FloatArray
 from explstm.synthetic import Prior, draw_levels
 
 Shape = tuple[Size, Size]
@@ -48,12 +49,15 @@ class PretrainConfig(Configuration):
             (``batch_size``, ``window``, ``val_size``, ``reflection``, ``scale_weight``) is not
             used.
         shapes: Series and steps of a batch; each batch has one of these shapes, drawn evenly.
+        widen: What forecasts multiply the distances of quantiles from the median by; changes no
+            weight. Chosen on held-out ends.
         judges: Competitions on whose held-out ends of training series the network is judged.
     """
 
     network: ModelSpec = Field(default_factory=ModelSpec)
     prior: Prior = Field(default_factory=Prior)
     training: TrainingConfig = Field(default_factory=TrainingConfig)
+    widen: Annotated[float, Field(ge=0.5, le=2.0)] = 1.0
     judges: tuple[CompetitionName, ...] = ()
     shapes: Annotated[tuple[Shape, ...], Field(min_length=1)] = ((128, 120), (384, 40))
 
@@ -88,14 +92,14 @@ class PriorBatches:
         """Take what is drawn."""
         self._prior, self._shapes = config.prior, config.shapes
         self._horizon, self._warm_up = config.network.horizon, config.training.warm_up
-        self._seed = config.training.random_seed
+        self._seed, self._n_features = config.training.random_seed, config.network.n_features
 
     def batch(self, step: int) -> Batch:
         """Return the batch of a training step, counted from 0."""
         rng = np.random.default_rng((self._seed, step))
         n_series, n_steps = self._shapes[rng.integers(len(self._shapes))]
         z_NT = draw_levels(self._prior, rng, n_series, n_steps + self._horizon)
-        scale_NT, features_NTF = show_levels(z_NT[:, :n_steps])
+        scale_NT, features_NTF = show_levels(z_NT[:, :n_steps], self._n_features)
         origins_NT = scale_NT > 0
         origins_NT[:, : self._warm_up] = False
         future_NTH = np.lib.stride_tricks.sliding_window_view(z_NT[:, 1:], self._horizon, axis=1)
@@ -110,25 +114,54 @@ def judge_on(config: PretrainConfig) -> Callable[[Engine], float] | None:
     """How good a network is on the held-out ends of the training series of competitions.
 
     Returns:
-        A function of an engine: its mean loss over the groups, each counting the same; None where
-        the configuration names no competition.
+        A function of an engine: the geometric mean over all groups of the MASE of its median
+        forecasts, made as the saved model makes them; None where the configuration names no
+        competition.
     """
-    judges = []
-    for group in (g for name in config.judges for g in load_groups(name)):
-        steps = group.train.groupby("unique_id")["y"].transform("size")
-        panel = build_panel(group.train[steps >= group.horizon + SHORTEST_JUDGED])
-        held_out = config.training.model_copy(
-            update={"val_size": group.horizon, "window": WINDOW, "scale_weight": 0.0}
-        )
-        seen = Preprocessing("auto", (group.season_length,), WINDOW)
-        judges.append(split_holdout(panel, seen, held_out, config.network.horizon)[1])
-    if not judges:
+    tasks = [_hold_out(group, config) for name in config.judges for group in load_groups(name)]
+    if not tasks:
         return None
 
     def judge(engine: Engine) -> float:
-        return float(np.mean([validate(engine) for validate in judges if validate is not None]))
+        return float(np.exp(np.mean([np.log(task.score(engine)) for task in tasks])))
 
     return judge
+
+
+@dataclass(frozen=True)
+class _Task:
+    """The end of the training series of one group, to be forecast."""
+
+    past: Panel
+    future_NH: FloatArray
+    scale_N: FloatArray
+    view: Preprocessing
+
+    def score(self, engine: Engine) -> float:
+        """The mean over series of the MASE of an engine."""
+        y_NHP = forecast_panel(engine, self.past, self.view, self.future_NH.shape[1])
+        error_N = np.abs(y_NHP[:, :, 0] - self.future_NH).mean(axis=1)
+        moved_N = self.scale_N > 0
+        return float(np.mean(error_N[moved_N] / self.scale_N[moved_N]))
+
+
+def _hold_out(group: Group, config: PretrainConfig) -> _Task:
+    part = group.held_out(SHORTEST_JUDGED)
+    past, season = build_panel(part.train), group.season_length
+    # A history that is no longer than a season is measured by its steps.
+    lag_N = np.where(past.lengths_N > season, season, 1)
+    step_S = np.arange(len(past.y_S)) - np.repeat(past.starts_N1[:-1], past.lengths_N)
+    lag_S = np.repeat(lag_N, past.lengths_N)
+    changed_S = step_S >= lag_S
+    before_S = past.y_S[np.where(changed_S, np.arange(len(step_S)) - lag_S, 0)]
+    change_S = np.where(changed_S, np.abs(past.y_S - before_S), 0.0)
+    scale_N = np.add.reduceat(change_S, past.starts_N1[:-1]) / (past.lengths_N - lag_N)
+    place = {name: row for row, name in enumerate(past.ids_N)}
+    order = np.argsort(part.test["unique_id"].map(place).to_numpy(), kind="stable")
+    future_NH = part.test["y"].to_numpy()[order].reshape(-1, group.horizon)
+    n_features = config.network.n_features
+    view = Preprocessing("auto", (season,), WINDOW, BESIDE, n_features)
+    return _Task(past, future_NH, scale_N, view)
 
 
 def to_settings(config: PretrainConfig) -> dict[str, Any]:
@@ -139,6 +172,7 @@ def to_settings(config: PretrainConfig) -> dict[str, Any]:
         "season_length": None,
         "trained_until": None,
         "beside": BESIDE,
+        "widen": config.widen,
         "horizon": config.network.horizon,
     }
 

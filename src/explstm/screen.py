@@ -94,6 +94,14 @@ class Screen:
         _write(escape(f"wrote {out}"))
         _write(escape(result.verdict))
 
+    def show_first(self, metrics: "pd.DataFrame", horizon: int) -> None:
+        """Show what the pretrained model makes of a file, before anything is trained."""
+        _write(f"The pretrained model, without training, over the last {horizon} steps:")
+        wide = metrics.pivot(index="model", columns="metric", values="value")
+        shown = [name for name in SHOWN_METRICS if name in wide.columns]
+        self._print_table(wide.sort_values(shown)[shown].reset_index().rename_axis(columns=None))
+        _write("Now both frameworks, trained from scratch; this takes a minute or two.")
+
     def show_scores(self, scores: "pd.DataFrame", out: Path) -> None:
         """Show what ``benchmark`` found: the metrics of every model on every group."""
         if self.as_json:

@@ -84,12 +84,12 @@ class Prior(Configuration):
 
     log_scale_mean: Annotated[float, Field(ge=-20, le=2)] = -3.2
     log_scale_deviation: Annotated[float, Field(ge=0, le=5)] = 1.3
-    heavy_tails: Share = 0.5
+    heavy_tails: Share = 0.35
     moving_volatility: Share = 0.3
     level_dependence: Share = 0.2
-    level_shifts: Rate = 1.0
-    slope_breaks: Rate = 1.5
-    outliers: Rate = 2.0
+    level_shifts: Rate = 0.2
+    slope_breaks: Rate = 0.2
+    outliers: Rate = 0.6
     upward: Share = 0.65
 
 
@@ -226,10 +226,10 @@ def _dynamics(rng: Random, n: int, **given: FloatArray) -> Dynamics:
 
 
 def _draw_alpha(rng: Random, n: int) -> FloatArray:
-    """A quarter random walks, a quarter between 1 and 1.3, the rest below."""
+    """Three fifths below 1 and most of these near 0, a fifth random walks, a fifth above."""
     kind_N = rng.random(n)
-    low_N = np.where(kind_N < 0.5, rng.random(n), 1.0)
-    return np.where(kind_N > 0.75, rng.uniform(1.0, 1.35, n), low_N)
+    low_N = np.where(kind_N < 0.6, rng.random(n) ** 3, 1.0)
+    return np.where(kind_N > 0.8, rng.uniform(1.0, 1.35, n), low_N)
 
 
 def _draw_drift(rng: Random, n: int) -> FloatArray:
@@ -319,7 +319,7 @@ def _power(rng: Random, n: int, time_T: FloatArray) -> FloatArray:
 
 FAMILIES: dict[str, Family] = {
     "local level": Family(2.0, _local_level),
-    "drift": Family(2.0, _drift),
+    "drift": Family(5.0, _drift),
     "local trend": Family(1.5, _local_trend),
     "damped trend": Family(2.5, _damped_trend),
     "arma": Family(1.5, _arma),

@@ -163,7 +163,7 @@ def run_trial(trial: Trial) -> TrialResult:
     forecast = model.predict(h=trial.horizon, level=[LEVEL])
     assert model.panel_ is not None
     space, _ = split_holdout(
-        model.panel_, model.preprocessing_, model.training_config(), trial.horizon
+        model.panel_, model.preprocessing_, model.training_, model.spec_.horizon
     )
     outputs_RHQ, gradients = _probe_first_batch(model, trial, space)
     return TrialResult(
@@ -171,7 +171,7 @@ def run_trial(trial: Trial) -> TrialResult:
         seed=trial.seed,
         forecast=forecast.iloc[:, 2:],
         log=pd.DataFrame([asdict(row) for row in model.training_log_]),
-        steps_per_epoch=_count_steps_per_epoch(space, model.training_config()),
+        steps_per_epoch=_count_steps_per_epoch(space, model.training_),
         first_outputs_RHQ=outputs_RHQ,
         first_gradients=gradients,
         peak_memory_mib=measure_peak_memory(),
@@ -187,8 +187,8 @@ def _probe_first_batch(
     model: "ExpLSTM", trial: Trial, space: GrowthPanel
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Outputs and gradients of the untrained network, without dropout, on the first batch."""
-    config = model.training_config()
-    batch = OriginBatches.from_training(space, trial.horizon, config).batch(0)
+    config = model.training_
+    batch = OriginBatches.from_training(space, model.spec_.horizon, config).batch(0)
     spec = model.spec_.model_copy(update={"dropout": 0.0})
     engine = make_engine(trial.engine, spec, init_weights(spec, trial.seed))
     engine.compile(OptimizerConfig.from_training(config), LossConfig.from_training(config))

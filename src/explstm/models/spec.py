@@ -108,7 +108,7 @@ class ModelSpec(Configuration):
 
     model_config = ConfigDict(ignored_types=(cached_property,))
 
-    n_features: Size = 8  # explstm.growth.N_FEATURES
+    n_features: Size = 6  # explstm.growth.N_FEATURES
     cell: Literal["lstm", "slstm"] = "lstm"
     hidden_sizes: Annotated[Sizes, Field(min_length=1)] = (64, 64)
     activation: Activation = "tanh"
