@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from explstm import ExpLSTM, ModelSpec
 from explstm.bundle import load_pretrained
 from explstm.datasets import load_air_passengers, make_growth_series
-from explstm.errors import DataError, UsageError
+from explstm.errors import DataError, ModelFileError, UsageError
 
 LEVELS = [50, 80, 95]
 MAX_BYTES = 2_000_000
@@ -175,3 +175,56 @@ def test_fine_tuning_that_does_not_help_leaves_the_pretrained_forecast():
 def test_a_network_of_ones_own_needs_training_from_scratch():
     with pytest.raises(UsageError, match="init='random'"):
         ExpLSTM(spec=ModelSpec(hidden_sizes=(4,))).predict(load_air_passengers(), h=3)
+
+
+@pytest.mark.parametrize("steps", [2, 3, 5])
+def test_a_few_points_that_grow_are_continued_by_steps_rather_than_blown_up(steps):
+    y = 10.0 * np.arange(1, steps + 1)
+    found = forecast(y, h=12)
+    check_sane(found)
+    assert y[-1] < found["ExpLSTM"][-1] < 20 * y[-1]
+    assert found["ExpLSTM-lo-95"].min() >= 0
+
+
+def test_what_is_positive_is_forecast_positive(rng):
+    for _ in range(10):
+        y = 500 * np.exp(-0.05 * np.arange(48) + np.cumsum(rng.normal(0, 0.1, 48)))
+        found = forecast(y, h=30)
+        check_sane(found)
+        assert found["ExpLSTM-lo-95"].min() > 0
+
+
+def test_a_series_too_large_for_the_line_is_forecast_by_its_rate_and_changes_no_other():
+    table = load_air_passengers()
+    large = table.assign(unique_id="large", y=table["y"] * 1e240)
+    both = ExpLSTM().predict(pd.concat([table, large]), h=6)
+    alone = ExpLSTM().predict(table, h=6)
+    found = both.groupby("unique_id")["ExpLSTM"].agg(list)
+    np.testing.assert_allclose(found["AirPassengers"], alone["ExpLSTM"], rtol=1e-4)
+    rate = ExpLSTM(growth="log").predict(large, h=6)
+    np.testing.assert_allclose(found["large"], rate["ExpLSTM"], rtol=1e-4)
+
+
+def test_parameters_changed_after_a_forecast_count_for_the_next_one():
+    table, model = load_air_passengers(), ExpLSTM()
+    model.predict(table, h=6)
+    for changes in ({"growth": "linear"}, {"window": 24}, {"season_length": 6}):
+        fresh = ExpLSTM(**changes).predict(table, h=6)
+        found = model.set_params(**{**ExpLSTM().get_params(), **changes}).predict(table, h=6)
+        pd.testing.assert_frame_equal(found, fresh)
+    with pytest.raises(UsageError, match="no weights yet"):
+        model.set_params(init="random").predict(table, h=6)
+
+
+def test_a_used_model_is_saved_with_what_it_was_told(tmp_path):
+    table, model = load_air_passengers(), ExpLSTM(season_length=6, growth="linear", freq="MS")
+    expected = model.predict(table, h=6)
+    model.save(tmp_path / "model")
+    loaded = ExpLSTM.load(tmp_path / "model")
+    assert (loaded.season_length, loaded.freq, loaded.growth) == ([6], "MS", "linear")
+    pd.testing.assert_frame_equal(loaded.predict(table, h=6), expected)
+
+
+def test_a_path_that_is_not_there_is_named():
+    with pytest.raises(ModelFileError, match="pretraind"):
+        ExpLSTM(init="pretraind").predict(load_air_passengers(), h=3)

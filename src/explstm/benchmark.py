@@ -12,8 +12,9 @@ statsforecast take part when asked.
 Axes: N series, H horizon.
 """
 
+import copy
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -22,7 +23,7 @@ import numpy as np
 import pandas as pd
 
 from explstm.baselines import naive_forecasts
-from explstm.datasets.competitions import Group, load_groups
+from explstm.datasets.competitions import SHORTEST_HELD_OUT, Group, load_groups
 from explstm.errors import BackendNotInstalledError
 from explstm.forecaster import ExpLSTM
 from explstm.frame import Panel, build_panel
@@ -31,8 +32,7 @@ from explstm.metrics import evaluate_forecast
 LEVELS = (50, 80, 95)
 NAIVE = ("Naive", "SeasonalNaive", "Drift")
 CLASSICAL = ("AutoETS", "AutoTheta")
-MEDIAN = "Median of both"
-SHORTEST_HELD_OUT = 8
+BOTH = "Median of both"
 SCALED_LOSS = "scaled quantile loss"
 
 
@@ -65,8 +65,6 @@ def run_benchmark(
     *,
     classical: bool = False,
     held_out: bool = False,
-    groups: Sequence[str] = (),
-    on_group: Callable[[list[Score]], None] | None = None,
 ) -> list[Score]:
     """Forecast and score a competition.
 
@@ -75,21 +73,16 @@ def run_benchmark(
         model: The model; by default the pretrained one.
         classical: Whether AutoETS, AutoTheta and their median take part.
         held_out: Score the ends of the training parts instead of the test parts.
-        groups: Only these groups; all by default.
-        on_group: Called with the scores of every group.
 
     Raises:
         UsageError: An unknown competition.
         BackendNotInstalledError: The data, or the classical models, are not installed.
     """
-    chosen = [g for g in load_groups(competition) if not groups or g.name in groups]
+    model = model or ExpLSTM()
     scores: list[Score] = []
-    for group in chosen:
+    for group in load_groups(competition):
         part = group.held_out(SHORTEST_HELD_OUT) if held_out else group
-        found = score_group(competition, part, model or ExpLSTM(), classical)
-        if on_group is not None:
-            on_group(found)
-        scores += found
+        scores += score_group(competition, part, model, classical)
     return scores
 
 
@@ -97,7 +90,7 @@ def score_group(competition: str, group: Group, model: ExpLSTM, classical: bool)
     """Forecast one group with every model, and score the forecasts."""
     panel = build_panel(group.train)
     tables, seconds = {}, {}
-    ours = model.set_params(season_length=group.season_length)
+    ours = copy.copy(model).set_params(season_length=group.season_length)
     started = time.perf_counter()
     table = ours.predict(panel, h=group.horizon, level=LEVELS)
     tables[model.alias], seconds[model.alias] = table, time.perf_counter() - started
@@ -154,8 +147,8 @@ def _add_classical(
         tables[name] = forecaster.forecast(df=group.train, h=group.horizon, level=list(LEVELS))
         seconds[name] = time.perf_counter() - started
     both = tables[CLASSICAL[0]].merge(tables[CLASSICAL[1]], on=["unique_id", "ds"])
-    tables[MEDIAN] = both.iloc[:, :2].assign(**{MEDIAN: both[list(CLASSICAL)].mean(axis=1)})
-    seconds[MEDIAN] = seconds[CLASSICAL[0]] + seconds[CLASSICAL[1]]
+    tables[BOTH] = both.iloc[:, :2].assign(**{BOTH: both[list(CLASSICAL)].mean(axis=1)})
+    seconds[BOTH] = seconds[CLASSICAL[0]] + seconds[CLASSICAL[1]]
     return tables, seconds
 
 

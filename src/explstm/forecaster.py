@@ -19,7 +19,7 @@ from explstm.config import FINE_TUNING, TrainingConfig, choose
 from explstm.errors import DataError, ModelFileError, UsageError
 from explstm.fingerprint import fingerprint_panel
 from explstm.frame import Fill, Finding, Panel, build_panel, forecast_frame
-from explstm.growth import N_FEATURES
+from explstm.growth import FEATURES, N_FEATURES
 from explstm.holdout import split_holdout, validation_size
 from explstm.intervals import check_levels, name_columns, to_probabilities
 from explstm.models.engine import make_engine
@@ -83,7 +83,7 @@ class ExpLSTM(Parameters):
             for the pretrained model, which has seen no data.
         training_log_: One row per training step.
         findings_: What was repaired in the data or noticed about them.
-        growth_: The curve of every series and the reason for it, as a table.
+        growth_: The curve of every series and the reason for it, as a table, after ``fit``.
 
     Example:
         >>> from explstm import ExpLSTM
@@ -103,6 +103,7 @@ class ExpLSTM(Parameters):
     findings_: tuple[Finding, ...]
     growth_: pd.DataFrame
     panel_: Panel | None
+    _taken_with: dict[str, Any] | None = None
 
     def __init__(
         self,
@@ -253,6 +254,7 @@ class ExpLSTM(Parameters):
             },
         )
         self._engine, self.panel_, self.horizon_ = engine, panel, h
+        self._taken_with = None
         self.freq_ = panel.freq if isinstance(panel.freq, str) else int(panel.freq)
         self.spec_, self.weights_, self.preprocessing_ = spec, result.weights, preprocessing
         self.training_, self.training_log_ = training, result.log
@@ -290,9 +292,12 @@ class ExpLSTM(Parameters):
         beside = settings.get("beside") if self.growth == "auto" else None
         if beside is not None:
             choose("beside", beside, GROWTH_NAMES)
+        n_features = bundle.spec.n_features
+        if not N_FEATURES <= n_features <= len(FEATURES):
+            raise UsageError("SPEC_FEATURES", f"n_features={n_features} is not what it can show")
         window = self.window or settings["parameters"].get("window", DEFAULTS.window)
         widen = float(settings.get("widen", 1.0))
-        return Preprocessing(self.growth, (), window, beside, bundle.spec.n_features, widen)
+        return Preprocessing(self.growth, (), window, beside, n_features, widen)
 
     def _load_init(self) -> Bundle:
         """The saved model that ``init`` names."""
@@ -321,9 +326,10 @@ class ExpLSTM(Parameters):
         """Forecast the steps after the end of every series.
 
         Args:
-            df: Histories to forecast, of the frequency trained on, as a table or a panel; by
-                default the training data.
-            h: Horizon; by default the one trained. Longer ones continue from the median path.
+            df: Histories to forecast, as a table or a panel, of the frequency trained on (any for
+                the pretrained model); by default the training data.
+            h: Horizon; by default that of ``fit``, or of the network. Longer ones continue from the
+                median path.
             level: Central intervals wanted, in per cent, such as ``[80, 95]``.
             id_col: Column of series ids in ``df``.
             time_col: Column of timestamps or integers in ``df``.
@@ -363,10 +369,10 @@ class ExpLSTM(Parameters):
         return forecast_frame(panel, h, columns_NH)
 
     def _require_fitted(self) -> None:
-        """Take the pretrained model where nothing was fitted, if that is what ``init`` says."""
-        if hasattr(self, "weights_"):
+        """Take the model that ``init`` names where nothing was fitted, and again when told else."""
+        if hasattr(self, "weights_") and self._taken_with in (None, self.get_params()):
             return
-        if self.init != PRETRAINED:
+        if self.init == "random":
             raise UsageError(
                 "NOT_FITTED", "this model has no weights yet; call fit(df) or ExpLSTM.load(path)."
             )
@@ -401,14 +407,17 @@ class ExpLSTM(Parameters):
             ModelFileError: The place cannot be written.
         """
         self._require_fitted()
-        seasons = None if self.freq_ is None else list(self.preprocessing_.season_length)
+        seasons: list[int] | None = list(self.preprocessing_.season_length)
+        if self.freq_ is None:  # by frequency, unless told
+            asked = self.season_length
+            seasons = None if asked is None else list(check_season_lengths(asked))
         parameters = {
             **self.training_.model_dump(include=set(self.parameter_names())),
             "alias": self.alias,
             "growth": self.preprocessing_.growth,
             "window": self.preprocessing_.window,
             "season_length": None if self.season_length is None else seasons,
-            "freq": None if self.freq is None else self.freq_,
+            "freq": None if self.freq is None else self.freq_ or self.freq,
         }
         settings = {
             "parameters": parameters,
@@ -458,6 +467,8 @@ class ExpLSTM(Parameters):
         self.preprocessing_ = replace(view, season_length=seasons or ())
         self.spec_, self.weights_ = bundle.spec, bundle.weights
         self.training_log_, self.findings_, self.panel_ = (), (), None
+        # A model of one frequency stays as it was fitted; one of any follows its parameters.
+        self._taken_with = self.get_params() if freq is None else None
         self._engine = make_engine(self.backend, bundle.spec, bundle.weights)  # type: ignore[arg-type]
 
     def __getstate__(self) -> dict[str, Any]:

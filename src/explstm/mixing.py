@@ -4,7 +4,8 @@ Contract: a network whose inputs have no unit can look at the same series on two
 logarithm, on which growth continues by a rate, and the straight line, on which it continues by
 steps. :func:`past_error` scores the median forecasts from the last origins of every series against
 what came after them, in data units; :func:`mix_views` weighs each view by a power of its error. A
-mean of rising quantiles rises. Nothing here sees a step that the caller has not given.
+mean of rising quantiles rises. Nothing here sees a step that the caller has not given. The season
+is the one fitted on the whole history, so past errors of seasonal series flatter, both views alike.
 
 Source: Bates & Granger (1969), The combination of forecasts (weights by the inverse of the squared
 error).
@@ -74,12 +75,13 @@ def mix_views(y_VNHP: Sequence[FloatArray], error_VN: Sequence[FloatArray]) -> F
 
     Args:
         y_VNHP: Forecasts of each view.
-        error_VN: Past errors of each view; where one is NaN all views count the same.
+        error_VN: Past errors of each view; where one is NaN the last view counts alone.
     """
     errors_VN = np.array(error_VN)
     best_N = errors_VN.min(axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):
         weights_VN = np.where(errors_VN > best_N, (best_N / errors_VN) ** POWER, 1.0)
+    weights_VN[:-1, np.isnan(best_N)] = 0.0
     weights_VN /= weights_VN.sum(axis=0)
     return np.asarray(np.einsum("vn,vnhp->nhp", weights_VN, np.array(y_VNHP)))
 

@@ -6,7 +6,7 @@ written is told at once, and the folder appears when everything in it is complet
 
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
@@ -149,13 +149,19 @@ def refuse_training(settings: Mapping[str, Any]) -> None:
     Raises:
         UsageError: Names the first one.
     """
-    for name in settings:
+    for name, value in settings.items():
         if name in TRAINING_FIELDS or name in ("spec", "init"):
             raise UsageError(
                 "CONFIG_CONFLICT",
-                f"--set {name} would not change the pretrained model, which forecasts without "
-                "training; leave it away, or give --backend torch or --backend tensorflow.",
+                f"--set {_asked_name(name, value)} would not change the pretrained model, which "
+                "forecasts without training; leave it away, or give --backend torch or --backend "
+                "tensorflow.",
             )
+
+
+def _asked_name(name: str, value: Any) -> str:
+    """A setting under the name it was given by: those of the network arrive as one ``spec``."""
+    return ", ".join(sorted(value.model_fields_set)) if name == "spec" else name
 
 
 def refuse_seen(model: ExpLSTM, past: Panel) -> None:
@@ -233,7 +239,7 @@ def pretrain_network(
         force: Replace an older run folder; without ``resume`` also its checkpoint.
         on_step: Called with every row of the training log.
     """
-    arguments = {"file": config, "seed": 0, **locals()}
+    arguments = {"file": config, **locals()}
     from explstm import pretrain
     from explstm.bundle import save_bundle
     from explstm.training import train
@@ -290,6 +296,12 @@ def benchmark_competition(
     names = {name.lower(): name for name in COMPETITIONS}
     choose("competition", competition.lower(), list(names))
     model = ExpLSTM() if saved is None else ExpLSTM.load(find_model(saved))
+    if saved is not None and model.freq_ is not None:
+        raise UsageError(
+            "BENCHMARK_MODEL",
+            f"{saved} was trained on data of freq={model.freq_!r}, and a competition has several "
+            "frequencies; give a model of any frequency, as explstm pretrain makes it.",
+        )
     with open_run(out, force=force) as run:
         scores = benchmark.run_benchmark(
             names[competition.lower()], model, classical=classical, held_out=held_out
@@ -315,6 +327,9 @@ def kept_checkpoint(out: Path, resume: bool, force: bool) -> Iterator[Path]:
         if error.code == DIVERGED:  # going on from there would diverge again
             shutil.rmtree(checkpoint, ignore_errors=True)
         raise
+    finally:
+        with suppress(OSError):
+            checkpoint.rmdir()  # where nothing was kept
     shutil.rmtree(checkpoint, ignore_errors=True)
 
 

@@ -23,11 +23,14 @@ from explstm.mixing import mix_views, past_error, past_origins
 from explstm.models.engine import Engine
 from explstm.models.spec import MEDIAN
 from explstm.origins import last_windows
+from explstm.ragged import reduce_series
+from explstm.scaling import LARGEST
 from explstm.seasonality import future_error
 
 FloatArray = NDArray[np.float64]
 
 SERIES_PER_BLOCK = 2048
+SMALLEST_SHARE = 1e-3  # of the largest value: below it only the first curve of a positive series
 SMALLEST = np.finfo(np.float64).tiny  # what a path that falls below float64 continues from
 
 
@@ -94,17 +97,27 @@ def _forecast_views(
     h: int,
     probabilities: Sequence[float],
 ) -> FloatArray:
-    """Forecast on both curves, and mix."""
+    """Forecast on both curves, and mix; what is positive stays so.
+
+    A series too large for the second curve is forecast on the first alone.
+    """
     assert preprocessing.beside is not None
     beside = replace(preprocessing, growth=preprocessing.beside)
-    forecasts, errors = zip(
-        *(
-            _forecast_block(engine, panel, view, h, probabilities)
-            for view in (preprocessing, beside)
-        ),
-        strict=True,
-    )
-    return mix_views(forecasts, errors)
+    y_BHP, error_B = _forecast_block(engine, panel, preprocessing, h, probabilities)
+    largest_B = reduce_series(np.maximum, np.abs(panel.y_S), panel.starts_N1)
+    carried = np.flatnonzero(largest_B <= LARGEST)
+    if len(carried) == 0:
+        return y_BHP
+    series = take_series(panel, carried)
+    other_BHP, other_B = y_BHP.copy(), error_B.copy()
+    other_BHP[carried], other_B[carried] = _forecast_block(engine, series, beside, h, probabilities)
+    positive_B = reduce_series(np.minimum, panel.y_S, panel.starts_N1) > 0
+    other_BHP[positive_B] = np.maximum(other_BHP[positive_B], 0.0)
+    mixed_BHP = mix_views((y_BHP, other_BHP), (error_B, other_B))
+    # The line alone, or nearly, may end in 0; the first view tells how small the positive is.
+    smallest_BHP = np.minimum(y_BHP, SMALLEST_SHARE * largest_B[:, None, None])
+    mixed_BHP[positive_B] = np.maximum(mixed_BHP, smallest_BHP)[positive_B]
+    return mixed_BHP
 
 
 def _forecast_block(

@@ -19,10 +19,10 @@ import numpy as np
 from pydantic import Field
 
 from explstm.config import Configuration, TrainingConfig
-from explstm.datasets.competitions import Group, load_groups
+from explstm.datasets.competitions import SHORTEST_HELD_OUT, Group, load_groups
 from explstm.errors import UsageError
 from explstm.frame import Panel, build_panel
-from explstm.growth import show_levels
+from explstm.growth import FEATURES, N_FEATURES, show_levels
 from explstm.models.engine import Engine
 from explstm.models.spec import ModelSpec, Size
 from explstm.origins import MAX_TARGET, Batch
@@ -36,7 +36,6 @@ WINDOW = 512
 """Longest stretch of a series that a pretrained network is shown, in steps."""
 BESIDE = "linear"
 """The second curve that it looks at series on."""
-SHORTEST_JUDGED = 8
 
 
 class PretrainConfig(Configuration):
@@ -62,6 +61,20 @@ class PretrainConfig(Configuration):
     shapes: Annotated[tuple[Shape, ...], Field(min_length=1)] = ((128, 120), (384, 40))
 
 
+def check_features(n_features: int) -> None:
+    """Refuse a number of features that growth space does not have.
+
+    Raises:
+        UsageError: It is not between those of a network from scratch and all.
+    """
+    if not N_FEATURES <= n_features <= len(FEATURES):
+        raise UsageError(
+            "PRETRAIN_CONFIG",
+            f"network.n_features={n_features} cannot be shown; use {N_FEATURES} to "
+            f"{len(FEATURES)}.",
+        )
+
+
 def read_config(path: str | Path) -> PretrainConfig:
     """Read a configuration from TOML: tables ``network``, ``prior``, ``training``; ``shapes``.
 
@@ -72,7 +85,8 @@ def read_config(path: str | Path) -> PretrainConfig:
         content = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UsageError(
-            "PRETRAIN_CONFIG", f"{path} is not a readable TOML file ({error}); write one anew."
+            "PRETRAIN_CONFIG",
+            f"{path} is not a readable TOML file ({error}); check the path, or what stands there.",
         ) from None
     parts: dict[str, type[Configuration]] = {
         "network": ModelSpec, "prior": Prior, "training": TrainingConfig,
@@ -82,7 +96,9 @@ def read_config(path: str | Path) -> PretrainConfig:
         for name, kind in parts.items()
         if isinstance(content.get(name), dict)
     }
-    return PretrainConfig(**{**content, **built})
+    config = PretrainConfig(**{**content, **built})
+    check_features(config.network.n_features)
+    return config
 
 
 class PriorBatches:
@@ -146,7 +162,7 @@ class _Task:
 
 
 def _hold_out(group: Group, config: PretrainConfig) -> _Task:
-    part = group.held_out(SHORTEST_JUDGED)
+    part = group.held_out(SHORTEST_HELD_OUT)
     past, season = build_panel(part.train), group.season_length
     # A history that is no longer than a season is measured by its steps.
     lag_N = np.where(past.lengths_N > season, season, 1)

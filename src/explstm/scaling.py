@@ -157,7 +157,7 @@ def from_level(
         raise DataError(
             "FORECAST_OVERFLOW",
             f"{where} is {y_NHQ[~finite_NHQ][0]}, not a finite 64-bit number; shorten the horizon, "
-            "use growth='linear', or cap it with overflow='cap'.",
+            "or use growth='linear'.",
         )
     warnings.warn(f"{where} was too large and is capped.", RuntimeWarning, stacklevel=3)
     return np.nan_to_num(y_NHQ)

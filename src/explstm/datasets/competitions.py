@@ -19,6 +19,8 @@ from explstm.config import choose
 from explstm.errors import BackendNotInstalledError
 
 COMPETITIONS = ("M1", "M3", "Tourism")
+SHORTEST_HELD_OUT = 8
+"""Steps that a series needs before its held-out end to be judged."""
 
 
 @dataclass(frozen=True)
