@@ -4,8 +4,7 @@ The class holds parameters and fitted state; the work is done by the modules it 
 in which they are called: frame, holdout, origins, models, training, prediction, bundle.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
@@ -19,7 +18,7 @@ from explstm.config import FINE_TUNING, TrainingConfig, choose
 from explstm.errors import DataError, ModelFileError, UsageError
 from explstm.fingerprint import fingerprint_panel
 from explstm.frame import Fill, Finding, Panel, build_panel, forecast_frame
-from explstm.growth import FEATURES, N_FEATURES
+from explstm.growth import N_FEATURES
 from explstm.holdout import split_holdout, validation_size
 from explstm.intervals import check_levels, name_columns, to_probabilities
 from explstm.models.engine import make_engine
@@ -29,6 +28,7 @@ from explstm.parameters import Parameters
 from explstm.prediction import Preprocessing, forecast_panel
 from explstm.scaling import GROWTH_NAMES
 from explstm.seasonality import check_season_lengths
+from explstm.settings import Settings, read_settings
 from explstm.training import LogRow, train
 
 DEFAULTS = TrainingConfig()
@@ -284,20 +284,9 @@ class ExpLSTM(Parameters):
             view = Preprocessing(self.growth, (), training.window)
             return spec, init_weights(spec, training.random_seed), view
         bundle = self._load_init()
-        return bundle.spec, bundle.weights, self._read_view(bundle)
-
-    def _read_view(self, bundle: Bundle) -> Preprocessing:
-        """How a saved model looks at series, but for what was asked otherwise."""
-        settings = bundle.config
-        beside = settings.get("beside") if self.growth == "auto" else None
-        if beside is not None:
-            choose("beside", beside, GROWTH_NAMES)
-        n_features = bundle.spec.n_features
-        if not N_FEATURES <= n_features <= len(FEATURES):
-            raise UsageError("SPEC_FEATURES", f"n_features={n_features} is not what it can show")
-        window = self.window or settings["parameters"].get("window", DEFAULTS.window)
-        widen = float(settings.get("widen", 1.0))
-        return Preprocessing(self.growth, (), window, beside, n_features, widen)
+        settings = read_settings(bundle, self.init)
+        view = settings.view(self.growth, self.window, bundle.spec.n_features)
+        return bundle.spec, bundle.weights, view
 
     def _load_init(self) -> Bundle:
         """The saved model that ``init`` names."""
@@ -419,17 +408,21 @@ class ExpLSTM(Parameters):
             "season_length": None if self.season_length is None else seasons,
             "freq": None if self.freq is None else self.freq_ or self.freq,
         }
-        settings = {
-            "parameters": parameters,
-            "freq": self.freq_,
-            "season_length": seasons,
-            "trained_until": self.trained_until_,
-            "beside": self.preprocessing_.beside,
-            "widen": self.preprocessing_.widen,
-            "horizon": self.horizon_,
-        }
+        settings = Settings(
+            parameters=parameters,
+            freq=self.freq_,
+            season_length=seasons,
+            trained_until=self.trained_until_,
+            horizon=self.horizon_,
+            beside=self.preprocessing_.beside,
+            widen=self.preprocessing_.widen,
+        )
         save_bundle(
-            path, self.spec_, self.weights_, settings, data_fingerprint=self.data_fingerprint_
+            path,
+            self.spec_,
+            self.weights_,
+            settings.model_dump(mode="json"),
+            data_fingerprint=self.data_fingerprint_,
         )
 
     @classmethod
@@ -442,33 +435,29 @@ class ExpLSTM(Parameters):
         """
         choose("backend", backend, ("numpy", *TRAINABLE_BACKENDS))
         bundle = load_bundle(path)
-        with _naming(path):
-            model = cls(
-                backend=backend, init=str(path), spec=bundle.spec, **bundle.config["parameters"]
-            )
+        parameters = read_settings(bundle, path).parameters
+        try:
+            model = cls(backend=backend, init=str(path), spec=bundle.spec, **parameters)
+        except (TypeError, UsageError) as error:
+            raise ModelFileError(
+                "MODEL_CONFIG",
+                f"{path}: config.json does not describe a forecaster ({error}); save it again.",
+            ) from None
         model._take(bundle, path)
         return model
 
     def _take(self, bundle: Bundle, path: str | Path) -> None:
         """Take a saved model as what was fitted."""
-        settings = bundle.config
-        with _naming(path):
-            freq, seasons = settings["freq"], settings["season_length"]
-            if freq is not None:
-                parse_freq(freq)
-                seasons = check_season_lengths(seasons)
-            view = self._read_view(bundle)
-            self.horizon_ = _check_horizon(settings.get("horizon", bundle.spec.horizon))
-            self.training_ = TrainingConfig(
-                **{k: v for k, v in settings["parameters"].items() if k in TRAINING_FIELDS}
-            )
-            self.data_fingerprint_ = bundle.manifest["data_fingerprint"]
-            self.freq_, self.trained_until_ = freq, settings["trained_until"]
-        self.preprocessing_ = replace(view, season_length=seasons or ())
+        settings = read_settings(bundle, path)
+        self.freq_, self.trained_until_ = settings.freq, settings.trained_until
+        self.horizon_ = settings.horizon or bundle.spec.horizon
+        self.training_ = settings.training()
+        self.preprocessing_ = settings.view(self.growth, self.window, bundle.spec.n_features)
+        self.data_fingerprint_ = bundle.manifest["data_fingerprint"]
         self.spec_, self.weights_ = bundle.spec, bundle.weights
         self.training_log_, self.findings_, self.panel_ = (), (), None
         # A model of one frequency stays as it was fitted; one of any follows its parameters.
-        self._taken_with = self.get_params() if freq is None else None
+        self._taken_with = self.get_params() if self.freq_ is None else None
         self._engine = make_engine(self.backend, bundle.spec, bundle.weights)  # type: ignore[arg-type]
 
     def __getstate__(self) -> dict[str, Any]:
@@ -480,18 +469,6 @@ class ExpLSTM(Parameters):
         vars(self).update(state)
         if "weights_" in state:
             self._engine = make_engine(self.backend, self.spec_, self.weights_)  # type: ignore[arg-type]
-
-
-@contextmanager
-def _naming(path: str | Path) -> Iterator[None]:
-    """Turn what is wrong with the settings of a saved model into a sentence about its file."""
-    try:
-        yield
-    except (KeyError, TypeError, ValueError) as error:
-        raise ModelFileError(
-            "MODEL_CONFIG",
-            f"{path}: config.json does not describe a forecaster ({error}); save it again.",
-        ) from None
 
 
 def _to_panel(df: Any, **options: Any) -> Panel:

@@ -263,7 +263,7 @@ def pretrain_network(
             run.path / MODEL,
             spec,
             result.weights,
-            pretrain.to_settings(run_config),
+            pretrain.to_settings(run_config).model_dump(mode="json"),
             data_fingerprint="synthetic",
         )
         run.write_table("training.csv", pd.DataFrame([asdict(row) for row in result.log]))

@@ -28,6 +28,7 @@ from explstm.models.spec import ModelSpec, Size
 from explstm.origins import MAX_TARGET, Batch
 from explstm.prediction import Preprocessing, forecast_panel
 from explstm.ragged import FloatArray
+from explstm.settings import Settings
 from explstm.synthetic import Prior, draw_levels
 
 Shape = tuple[Size, Size]
@@ -180,17 +181,15 @@ def _hold_out(group: Group, config: PretrainConfig) -> _Task:
     return _Task(past, future_NH, scale_N, view)
 
 
-def to_settings(config: PretrainConfig) -> dict[str, Any]:
-    """What a saved model has to say of itself, beside its network."""
-    return {
-        "parameters": {"window": WINDOW},
-        "freq": None,
-        "season_length": None,
-        "trained_until": None,
-        "beside": BESIDE,
-        "widen": config.widen,
-        "horizon": config.network.horizon,
-    }
+def to_settings(config: PretrainConfig) -> Settings:
+    """What the saved model has to say of itself, beside its network."""
+    return Settings(
+        parameters={"window": WINDOW},
+        freq=None,
+        season_length=None,
+        beside=BESIDE,
+        widen=config.widen,
+    )
 
 
 def describe(config: PretrainConfig) -> dict[str, Any]:
