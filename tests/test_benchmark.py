@@ -7,7 +7,7 @@ import pytest
 from explstm import ExpLSTM, benchmark, pipeline
 from explstm.benchmark import SCALED_LOSS, run_benchmark, score_group, to_table
 from explstm.datasets.competitions import COMPETITIONS, Group, load_groups
-from explstm.errors import UsageError
+from explstm.errors import DataError, UsageError
 
 SIZES = {"M1": 1001, "M3": 3003, "Tourism": 1311}
 
@@ -87,3 +87,24 @@ def test_the_classical_models_take_part_on_the_same_series(group, monkeypatch):
     both = table.loc[["AutoETS", "AutoTheta", "Median of both"]]
     assert (both["forecasts"] == group.actuals_NH().size).all()
     assert both["MASE"].between(0, 10).all() and "coverage-80" in both
+
+
+def test_files_of_ones_own_are_scored_with_their_seasons(tmp_path, rng):
+    dates = pd.date_range("2024-01-01", periods=600, freq="h")
+    day = 10 + 5 * np.sin(np.arange(600) * np.pi / 12)
+    table = pd.concat(
+        pd.DataFrame({"unique_id": name, "ds": dates, "y": day * np.exp(rng.normal(0, 0.02, 600))})
+        for name in ("a", "b")
+    )
+    is_test = table.groupby("unique_id").cumcount() >= 576
+    table[~is_test].to_csv(tmp_path / "train.csv", index=False)
+    table[is_test].to_csv(tmp_path / "test.csv", index=False)
+    parts = (tmp_path / "train.csv", tmp_path / "test.csv")
+    scores = pipeline.benchmark_competition("mine", tmp_path / "out", parts=parts)
+    wide = scores.set_index("model")
+    assert wide.loc["ExpLSTM", "MASE"] < wide.loc["Naive", "MASE"]
+    assert set(wide["group"]) == {"mine"} and (wide["forecasts"] == 48).all()
+
+    table[is_test & (table["unique_id"] == "a")].to_csv(tmp_path / "test.csv", index=False)
+    with pytest.raises(DataError, match="2 series of the training part"):
+        pipeline.benchmark_competition("mine", tmp_path / "other", parts=parts)

@@ -24,9 +24,9 @@ import pandas as pd
 
 from explstm.baselines import naive_forecasts
 from explstm.datasets.competitions import SHORTEST_HELD_OUT, Group, load_groups
-from explstm.errors import BackendNotInstalledError
+from explstm.errors import BackendNotInstalledError, DataError
 from explstm.forecaster import ExpLSTM
-from explstm.frame import Panel, build_panel
+from explstm.frame import Panel, build_panel, panel_frame
 from explstm.metrics import evaluate_forecast
 
 LEVELS = (50, 80, 95)
@@ -63,14 +63,16 @@ def run_benchmark(
     competition: str,
     model: ExpLSTM | None = None,
     *,
+    groups: Sequence[Group] | None = None,
     classical: bool = False,
     held_out: bool = False,
 ) -> list[Score]:
     """Forecast and score a competition.
 
     Args:
-        competition: ``"M1"``, ``"M3"`` or ``"Tourism"``.
+        competition: ``"M1"``, ``"M3"`` or ``"Tourism"``, or any name for groups of one's own.
         model: The model; by default the pretrained one.
+        groups: Groups of one's own.
         classical: Whether AutoETS, AutoTheta and their median take part.
         held_out: Score the ends of the training parts instead of the test parts.
 
@@ -80,17 +82,37 @@ def run_benchmark(
     """
     model = model or ExpLSTM()
     scores: list[Score] = []
-    for group in load_groups(competition):
+    for group in load_groups(competition) if groups is None else groups:
         part = group.held_out(SHORTEST_HELD_OUT) if held_out else group
         scores += score_group(competition, part, model, classical)
     return scores
+
+
+def make_group(name: str, past: Panel, future: Panel, season_length: Sequence[int]) -> Group:
+    """A group of one's own, from the panels of its training part and its test part.
+
+    Raises:
+        DataError: The series of the parts differ, or the test series differ in length.
+    """
+    horizon = int(future.lengths_N[0])
+    if not np.array_equal(past.ids_N, future.ids_N) or (future.lengths_N != horizon).any():
+        raise DataError(
+            "BENCHMARK_PARTS",
+            f"the test part must hold the {past.n_series} series of the training part, each with "
+            f"as many steps, found {future.n_series} series of {future.lengths_N.min()} to "
+            f"{future.lengths_N.max()} steps; give both parts of the same series.",
+        )
+    first, *longer = sorted(season_length)
+    tables = panel_frame(past), panel_frame(future)
+    return Group(name, first, horizon, *tables, tuple(longer))
 
 
 def score_group(competition: str, group: Group, model: ExpLSTM, classical: bool) -> list[Score]:
     """Forecast one group with every model, and score the forecasts."""
     panel = build_panel(group.train)
     tables, seconds = {}, {}
-    ours = copy.copy(model).set_params(season_length=group.season_length)
+    seasons = [group.season_length, *group.longer_seasons]
+    ours = copy.copy(model).set_params(season_length=seasons)
     started = time.perf_counter()
     table = ours.predict(panel, h=group.horizon, level=LEVELS)
     tables[model.alias], seconds[model.alias] = table, time.perf_counter() - started

@@ -26,7 +26,7 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from explstm.errors import ExpLSTMError
+from explstm.errors import ExpLSTMError, UsageError
 from explstm.options import DataOptions, parse_settings
 from explstm.screen import Screen, escape
 
@@ -198,7 +198,16 @@ def pretrain(
 
 @app.command()
 def benchmark(
-    competition: Annotated[str, typer.Argument(help="m1, m3 or tourism.")],
+    competition: Annotated[
+        str, typer.Argument(help="m1, m3 or tourism; with --train and --test, any name.")
+    ],
+    train: Annotated[
+        Path | None, typer.Option(help="File of the training part, for data of your own.")
+    ] = None,
+    test: Annotated[Path | None, typer.Option(help="File of the steps to forecast.")] = None,
+    season_length: Annotated[
+        list[int] | None, typer.Option(help="Season of these files. Repeatable.")
+    ] = None,
     model: Annotated[
         Path | None, typer.Option(help="Saved model; the pretrained one if not given.")
     ] = None,
@@ -216,8 +225,17 @@ def benchmark(
     """Score the pretrained model, or a saved one, on a classic forecasting competition."""
     from explstm import pipeline
 
+    if (train is None) != (test is None):
+        raise UsageError("BENCHMARK_PARTS", "--train and --test belong together; give both.")
     scores = pipeline.benchmark_competition(
-        competition, out, saved=model, classical=classical, held_out=held_out, force=force
+        competition,
+        out,
+        parts=None if train is None or test is None else (train, test),
+        season_length=season_length or (),
+        saved=model,
+        classical=classical,
+        held_out=held_out,
+        force=force,
     )
     Screen(as_json).show_scores(scores, out)
 

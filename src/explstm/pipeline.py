@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from explstm.baselines import naive_forecasts
+from explstm.calendar import default_season_length
 from explstm.config import choose
 from explstm.datasets.competitions import COMPETITIONS
 from explstm.divergence import DIVERGED
@@ -275,6 +276,8 @@ def benchmark_competition(
     competition: str,
     out: Path,
     *,
+    parts: tuple[Path, Path] | None = None,
+    season_length: Sequence[int] = (),
     saved: Path | None = None,
     classical: bool = False,
     held_out: bool = False,
@@ -283,8 +286,10 @@ def benchmark_competition(
     """Forecast a classic competition and score the forecasts, beside those to beat.
 
     Args:
-        competition: ``"m1"``, ``"m3"`` or ``"tourism"``.
+        competition: ``"m1"``, ``"m3"`` or ``"tourism"``, or any name for files of one's own.
         out: The run folder to make.
+        parts: Files of the training part and of the test part, instead of a competition.
+        season_length: Of these files; by their frequency if not given.
         saved: A saved model; the pretrained one by default.
         classical: Whether AutoETS, AutoTheta and their median of statsforecast take part.
         held_out: Score the ends of the training parts instead of the test parts.
@@ -293,8 +298,15 @@ def benchmark_competition(
     arguments = dict(locals())
     from explstm import benchmark
 
-    names = {name.lower(): name for name in COMPETITIONS}
-    choose("competition", competition.lower(), list(names))
+    name, groups = competition, None
+    if parts is None:
+        names = {name.lower(): name for name in COMPETITIONS}
+        choose("competition", competition.lower(), list(names))
+        name = names[competition.lower()]
+    else:
+        past, future = (DataOptions().read(part) for part in parts)
+        seasons = tuple(season_length) or default_season_length(past.freq)
+        groups = [benchmark.make_group(competition, past, future, seasons)]
     model = ExpLSTM() if saved is None else ExpLSTM.load(find_model(saved))
     if saved is not None and model.freq_ is not None:
         raise UsageError(
@@ -304,7 +316,7 @@ def benchmark_competition(
         )
     with open_run(out, force=force) as run:
         scores = benchmark.run_benchmark(
-            names[competition.lower()], model, classical=classical, held_out=held_out
+            name, model, groups=groups, classical=classical, held_out=held_out
         )
         table = benchmark.to_table(scores)
         run.write_table("scores.csv", table)

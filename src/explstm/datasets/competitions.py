@@ -9,7 +9,7 @@ Source: Makridakis et al. (1982); Makridakis & Hibon (2000); Athanasopoulos et a
 Axes: N series, H horizon.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -31,8 +31,9 @@ class Group:
         name: Such as ``"yearly"``.
         season_length: Steps in a season.
         horizon: Steps to forecast.
-        train: Long table ``unique_id, ds, y`` with integer ``ds``.
+        train: Long table ``unique_id, ds, y``.
         test: The same for the steps to forecast.
+        longer_seasons: Further season lengths that the model is told of.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Group:
     horizon: int
     train: pd.DataFrame
     test: pd.DataFrame
+    longer_seasons: tuple[int, ...] = ()
 
     def held_out(self, least: int = 1) -> "Group":
         """The group one horizon earlier: the end of the training part takes the test's place.
@@ -51,7 +53,7 @@ class Group:
         kept = self.train[steps >= self.horizon + least]
         from_end = kept.groupby("unique_id").cumcount(ascending=False)
         is_test = from_end < self.horizon
-        return Group(self.name, self.season_length, self.horizon, kept[~is_test], kept[is_test])
+        return replace(self, train=kept[~is_test], test=kept[is_test])
 
     def actuals_NH(self) -> np.ndarray:
         """The test values, one row per series in the order of the table."""
