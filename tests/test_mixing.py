@@ -105,3 +105,13 @@ def test_growth_by_a_rate_is_continued_by_a_rate_whatever_the_other_view_says(mo
     monkeypatch.setattr(mixing, "POWER", 0.0)
     even = forecast_panel(Continues(), make_panel(y[:40]), both, 4)[0, :, 0]
     assert (even < 0.95 * y[40:])[1:].all()
+
+
+@pytest.mark.parametrize(("steps", "judged"), [(7, False), (8, True)])
+def test_the_shortest_series_that_is_judged_has_the_length_stated(steps, judged):
+    assert (steps >= mixing.FEWEST_JUDGED) is judged
+    y = np.arange(1.0, steps + 1)
+    counts_N = past_origins(np.array([steps]), steps).sum(axis=1)
+    space = to_growth_space(make_panel(y), growth="log", season_length=1)
+    error_N = past_error(space, y, counts_N, np.zeros((counts_N.sum(), 2)))
+    assert np.isfinite(error_N[0]) == judged

@@ -25,6 +25,8 @@ PAST_ORIGINS = 12
 """Last origins of a series that its views are judged by."""
 FIRST_ORIGIN = 6
 """Steps of a series before the first origin it is judged by."""
+FEWEST_JUDGED = FIRST_ORIGIN + 2
+"""Steps of the shortest series that has an origin to be judged by."""
 POWER = 2.0
 LARGEST_EXPONENT = 600.0  # what exp and sinh can bear, with room for the unit
 
