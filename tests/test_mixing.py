@@ -1,5 +1,7 @@
 """Two views of a series: judged by their last origins, by hand, and mixed by what that tells."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -115,3 +117,21 @@ def test_the_shortest_series_that_is_judged_has_the_length_stated(steps, judged)
     space = to_growth_space(make_panel(y), growth="log", season_length=1)
     error_N = past_error(space, y, counts_N, np.zeros((counts_N.sum(), 2)))
     assert np.isfinite(error_N[0]) == judged
+
+
+def test_a_line_that_falls_below_zero_counts_as_zero_for_what_is_positive(monkeypatch):
+    """A network that continues steps, and views that count the same: half of the first is left."""
+
+    class Falls:
+        spec = ModelSpec(horizon=12, quantiles=(0.5,))
+
+        def predict_origins(self, features_BTF, origins_BT):
+            growth_R = features_BTF[np.nonzero(origins_BT)][:, 0]
+            return growth_R[:, None, None] * np.arange(1, 13)[:, None]
+
+    monkeypatch.setattr(mixing, "POWER", 0.0)
+    panel = make_panel(np.linspace(100, 10, 31))  # by 3 a step: below zero after the fourth
+    both = Preprocessing("auto", (1,), 64, beside="linear")
+    mixed = forecast_panel(Falls(), panel, both, 12)[0, :, 0]
+    first = forecast_panel(Falls(), panel, replace(both, beside="log"), 12)[0, :, 0]
+    np.testing.assert_allclose(mixed[4:], first[4:] / 2, rtol=1e-9)

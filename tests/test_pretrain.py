@@ -54,6 +54,8 @@ def test_a_configuration_is_read(config_file):
         ("steps = 3", "steps is not an option"),
         ("[prior]\nupward = 2", "upward"),
         ("[network]\ncell = 'gru'", "cell"),
+        ("[network]\nn_features = 3", "n_features=3 cannot be shown"),
+        ("[network]\nn_features = 12", "n_features=12 cannot be shown"),
         ("judges = ['M5']", "judges"),
         ("network = 3", "network"),
     ],

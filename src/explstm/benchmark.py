@@ -118,9 +118,9 @@ def score_group(competition: str, group: Group, model: ExpLSTM, classical: bool)
     tables[model.alias], seconds[model.alias] = table, time.perf_counter() - started
     started = time.perf_counter()
     naive = naive_forecasts(panel, group.horizon, group.season_length)
+    seconds |= dict.fromkeys(NAIVE, time.perf_counter() - started)  # all of them together
     for name in NAIVE:
         tables[name] = table.iloc[:, :2].assign(**{name: naive[name].ravel()})
-        seconds[name] = time.perf_counter() - started
     if classical:
         tables, seconds = _add_classical(panel, group, tables, seconds)
     return [

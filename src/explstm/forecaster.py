@@ -15,7 +15,7 @@ import pandas as pd
 from explstm.bundle import Bundle, load_bundle, load_pretrained, save_bundle
 from explstm.calendar import Freq, default_season_length, parse_freq
 from explstm.config import FINE_TUNING, TrainingConfig, choose
-from explstm.errors import DataError, ModelFileError, UsageError
+from explstm.errors import DataError, UsageError
 from explstm.fingerprint import fingerprint_panel
 from explstm.frame import Fill, Finding, Panel, build_panel, forecast_frame
 from explstm.growth import N_FEATURES
@@ -28,7 +28,7 @@ from explstm.parameters import Parameters
 from explstm.prediction import Preprocessing, forecast_panel
 from explstm.scaling import GROWTH_NAMES
 from explstm.seasonality import check_season_lengths
-from explstm.settings import Settings, read_settings
+from explstm.settings import Settings, read_settings, refuse_settings
 from explstm.training import LogRow, train
 
 DEFAULTS = TrainingConfig()
@@ -439,10 +439,7 @@ class ExpLSTM(Parameters):
         try:
             model = cls(backend=backend, init=str(path), spec=bundle.spec, **parameters)
         except (TypeError, UsageError) as error:
-            raise ModelFileError(
-                "MODEL_CONFIG",
-                f"{path}: config.json does not describe a forecaster ({error}); save it again.",
-            ) from None
+            raise refuse_settings(path, error) from None
         model._take(bundle, path)
         return model
 

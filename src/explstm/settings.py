@@ -80,7 +80,12 @@ def read_settings(bundle: Bundle, path: str | Path) -> Settings:
             raise UsageError("SETTINGS", f"n_features={n_features} cannot be shown")
         return Settings(**bundle.config)
     except (TypeError, ValueError) as error:
-        raise ModelFileError(
-            "MODEL_CONFIG",
-            f"{path}: config.json does not describe a forecaster ({error}); save it again.",
-        ) from None
+        raise refuse_settings(path, error) from None
+
+
+def refuse_settings(path: str | Path, error: Exception) -> ModelFileError:
+    """What is wrong with the settings of a saved model, as a sentence about its file."""
+    return ModelFileError(
+        "MODEL_CONFIG",
+        f"{path}: config.json does not describe a forecaster ({error}); save it again.",
+    )
