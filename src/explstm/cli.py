@@ -177,6 +177,7 @@ def fit(
 def pretrain(
     config: Annotated[Path, typer.Option(help="TOML file with network, prior and training.")],
     backend: Annotated[str, typer.Option(help="Engine: torch or tensorflow.")] = "torch",
+    device: Annotated[str, typer.Option(help="Where PyTorch computes, such as cuda.")] = "cpu",
     out: Out = Path("explstm-pretrained"),
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on where an interrupted run stopped.")
@@ -191,7 +192,13 @@ def pretrain(
     screen = Screen(as_json)
     with screen.progress("pretraining") as on_step:
         outcome = pipeline.pretrain_network(
-            config, out, backend=backend, resume=resume, force=force, on_step=on_step
+            config,
+            out,
+            backend=backend,
+            device=device,
+            resume=resume,
+            force=force,
+            on_step=on_step,
         )
     screen.show_outcome(outcome, out)
 

@@ -227,6 +227,7 @@ def pretrain_network(
     out: Path,
     *,
     backend: str = "torch",
+    device: str = "cpu",
     resume: bool = False,
     force: bool = False,
     on_step: OnStep | None = None,
@@ -237,6 +238,7 @@ def pretrain_network(
         config: TOML file, see :class:`explstm.pretrain.PretrainConfig`.
         out: The run folder to make.
         backend: ``"torch"`` or ``"tensorflow"``.
+        device: Where PyTorch computes, such as ``"cuda"``.
         resume: Continue from the checkpoint of an interrupted run.
         force: Replace an older run folder; without ``resume`` also its checkpoint.
         on_step: Called with every row of the training log.
@@ -250,7 +252,8 @@ def pretrain_network(
     arguments["seed"] = run_config.training.random_seed
     with open_run(out, force=force) as run, kept_checkpoint(out, resume, force) as checkpoint:
         spec = run_config.network
-        engine = make_engine(backend, spec, init_weights(spec, arguments["seed"]))  # type: ignore[arg-type]
+        weights = init_weights(spec, arguments["seed"])
+        engine = make_engine(backend, spec, weights, device=device)  # type: ignore[arg-type]
         result = train(
             engine,
             pretrain.PriorBatches(run_config),
