@@ -15,7 +15,7 @@ Axes: N series, H horizon.
 import copy
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib import import_module
 from typing import Any
 
@@ -23,6 +23,7 @@ import numpy as np
 import pandas as pd
 
 from explstm.baselines import naive_forecasts
+from explstm.coverage import Coverage, count_covered, pool_groups
 from explstm.datasets.competitions import SHORTEST_HELD_OUT, Group, load_groups
 from explstm.errors import BackendNotInstalledError, DataError
 from explstm.forecaster import ExpLSTM
@@ -48,6 +49,7 @@ class Score:
         forecasts: How many values were.
         metrics: Mean over series of every metric that is defined, by name.
         seconds: Wall time of all forecasts of the group.
+        coverage: What its intervals held, by step and level; empty without intervals.
     """
 
     competition: str
@@ -57,6 +59,20 @@ class Score:
     forecasts: int
     metrics: dict[str, float]
     seconds: float
+    coverage: tuple[Coverage, ...] = ()
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a benchmark found, as tables.
+
+    Attributes:
+        scores: One row per group and model, the metrics as columns.
+        coverage: What :func:`to_coverage_table` makes.
+    """
+
+    scores: pd.DataFrame
+    coverage: pd.DataFrame
 
 
 def run_benchmark(
@@ -145,6 +161,7 @@ def _score(
     return Score(
         competition, group.name, name, n_series, len(judged),
         {key: value for key, value in metrics.items() if np.isfinite(value)}, seconds,
+        tuple(count_covered(judged, name, level)),
     )  # fmt: skip
 
 
@@ -174,6 +191,11 @@ def _add_classical(
     return tables, seconds
 
 
+def make_report(scores: Sequence[Score]) -> Report:
+    """Tabulate what :func:`run_benchmark` returned."""
+    return Report(to_table(scores), to_coverage_table(scores))
+
+
 def to_table(scores: Sequence[Score]) -> pd.DataFrame:
     """One row per group and model, the metrics as columns."""
     return pd.DataFrame(
@@ -190,3 +212,17 @@ def to_table(scores: Sequence[Score]) -> pd.DataFrame:
             for score in scores
         ]
     )
+
+
+def to_coverage_table(scores: Sequence[Score]) -> pd.DataFrame:
+    """One row per group, model, step and level; all groups together behind them.
+
+    Columns: competition, group, model, step, level, covered and values (counts), coverage (their
+    ratio; NaN where nothing was judged).
+    """
+    rows = [
+        {"competition": score.competition, "group": score.group, "model": score.model} | asdict(one)
+        for score in scores
+        for one in score.coverage
+    ]
+    return pool_groups(pd.DataFrame(rows))

@@ -234,7 +234,7 @@ def benchmark(
 
     if (train is None) != (test is None):
         raise UsageError("BENCHMARK_PARTS", "--train and --test belong together; give both.")
-    scores = pipeline.benchmark_competition(
+    report = pipeline.benchmark_competition(
         competition,
         out,
         parts=None if train is None or test is None else (train, test),
@@ -244,7 +244,7 @@ def benchmark(
         held_out=held_out,
         force=force,
     )
-    Screen(as_json).show_scores(scores, out)
+    Screen(as_json).show_scores(report, out)
 
 
 @app.command()

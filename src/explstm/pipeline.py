@@ -31,6 +31,7 @@ from explstm.options import DataOptions
 from explstm.runfolder import RECORD, RunFolder, describe_run, open_run
 
 if TYPE_CHECKING:
+    from explstm.benchmark import Report
     from explstm.compare import Comparison
     from explstm.trial import Trial
 
@@ -286,7 +287,7 @@ def benchmark_competition(
     classical: bool = False,
     held_out: bool = False,
     force: bool = False,
-) -> pd.DataFrame:
+) -> "Report":
     """Forecast a classic competition and score the forecasts, beside those to beat.
 
     Args:
@@ -322,10 +323,11 @@ def benchmark_competition(
         scores = benchmark.run_benchmark(
             name, model, groups=groups, classical=classical, held_out=held_out
         )
-        table = benchmark.to_table(scores)
-        run.write_table("scores.csv", table)
+        report = benchmark.make_report(scores)
+        run.write_table("scores.csv", report.scores)
+        run.write_table("coverage.csv", report.coverage)
         write_record(run, "benchmark", arguments)
-    return table
+    return report
 
 
 @contextmanager
