@@ -8,7 +8,7 @@ import pytest
 
 from explstm import ExpLSTM, benchmark, pipeline
 from explstm.benchmark import SCALED_LOSS, run_benchmark, score_group, to_coverage_table, to_table
-from explstm.datasets.competitions import COMPETITIONS, Group, load_groups
+from explstm.datasets.competitions import Group, load_groups
 from explstm.errors import DataError, UsageError
 
 SIZES = {"M1": 1001, "M3": 3003, "Tourism": 1311}
@@ -23,7 +23,7 @@ def group() -> Group:
     return Group(found.name, found.season_length, found.horizon, *few)
 
 
-@pytest.mark.parametrize("name", COMPETITIONS)
+@pytest.mark.parametrize("name", SIZES)
 def test_a_competition_has_all_its_series_and_their_futures(name):
     groups = load_groups(name)
     assert sum(g.train["unique_id"].nunique() for g in groups) == SIZES[name]
@@ -102,6 +102,18 @@ def test_coverage_by_step_adds_up_to_that_of_the_group(group):
             assert score.metrics[f"coverage-{level}"] == pytest.approx(share)
     together = table[(table["group"] == "all") & (table["level"] == 80)]
     assert together["values"].tolist() == [6, 6, 3, 3, 3, 3]
+
+
+def test_errors_are_scaled_as_the_competition_says(group):
+    model = ExpLSTM()
+    as_seasons = replace(group, season_length=4)
+    own = replace(as_seasons, own_mase_lag=1)
+    histories = [y.to_numpy() for _, y in group.train.groupby("unique_id", sort=False)["y"]]
+    error = np.abs(group.actuals_NH() - np.array([y[-1:] for y in histories])).mean(axis=1)
+    for part, lag in ((as_seasons, 4), (own, 1)):
+        naive = {s.model: s for s in score_group("mine", part, model, classical=False)}["Naive"]
+        scale = np.array([np.abs(y[lag:] - y[:-lag]).mean() for y in histories])
+        assert naive.metrics["MASE"] == pytest.approx(np.mean(error / scale))
 
 
 @pytest.mark.slow

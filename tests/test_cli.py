@@ -105,6 +105,7 @@ def test_json_is_one_object_with_the_forecast(file, capsys):
         ([*forecast(), "--out", "no/where"], 2, ["no"]),
         ([*forecast(), "--target-col", "z"], 3, ["'z'"]),
         (["compare", "sales.csv", "--horizon", "40"], 3, ["series"]),
+        (["benchmark", "m4-daily"], 2, ["m4-daily", "m4-weekly"]),
     ],
 )
 def test_what_cannot_be_done_is_one_sentence_and_its_exit_code(

@@ -2,11 +2,14 @@
 
 Contract: every group of series of one frequency is forecast once from the end of its training part,
 by every model on the same series, and scored as :mod:`explstm.metrics` says; MASE and sMAPE are
-those of the competitions, means over series. ``held_out`` scores the ends of the training parts
-instead: choices are made there, and the test parts are for reporting.
+those of the competitions, means over series. MASE counts errors in units of the mean change over a
+season, over the shortest where there are several (M4 hourly: 24 of 24 and 168); M4 weekly is told
+its season of 52 but scaled by the change of a step. Both are M4's own rules. ``held_out`` scores
+the ends of the training parts instead: choices are made there, and the test parts are for
+reporting.
 
-The scaled quantile loss of a series is its quantile loss in units of the mean seasonal change of
-its history, as MASE is of the absolute error. The AutoETS, AutoTheta and their median of
+The scaled quantile loss of a series is its quantile loss in units of the same change, as MASE is of
+the absolute error. The AutoETS, AutoTheta and their median of
 statsforecast take part when asked.
 
 Axes: N series, H horizon.
@@ -86,7 +89,8 @@ def run_benchmark(
     """Forecast and score a competition.
 
     Args:
-        competition: ``"M1"``, ``"M3"`` or ``"Tourism"``, or any name for groups of one's own.
+        competition: One of :data:`explstm.datasets.competitions.COMPETITIONS`, or any name for
+            groups of one's own.
         model: The model; by default the pretrained one.
         groups: Groups of one's own.
         classical: Whether AutoETS, AutoTheta and their median take part.
@@ -95,6 +99,7 @@ def run_benchmark(
     Raises:
         UsageError: An unknown competition.
         BackendNotInstalledError: The data, or the classical models, are not installed.
+        DataError: The data cannot be downloaded.
     """
     model = model or ExpLSTM()
     scores: list[Score] = []
@@ -151,7 +156,7 @@ def _score(
     judged = table.merge(group.test, on=["unique_id", "ds"], validate="one_to_one")
     level = LEVELS if f"{name}-lo-{LEVELS[0]}" in table else ()
     series, overall = evaluate_forecast(
-        judged, [name], train=group.train, season_length=group.season_length, level=level
+        judged, [name], train=group.train, season_length=group.mase_lag, level=level
     )
     metrics = dict(zip(overall["metric"], overall["value"].tolist(), strict=True))
     if level:

@@ -288,10 +288,11 @@ def benchmark_competition(
     held_out: bool = False,
     force: bool = False,
 ) -> "Report":
-    """Forecast a classic competition and score the forecasts, beside those to beat.
+    """Forecast a competition and score the forecasts, beside those to beat.
 
     Args:
-        competition: ``"m1"``, ``"m3"`` or ``"tourism"``, or any name for files of one's own.
+        competition: ``"m1"``, ``"m3"``, ``"tourism"``, ``"m4-hourly"`` or ``"m4-weekly"``, or any
+            name for files of one's own. M4 is downloaded when it is first asked for.
         out: The run folder to make.
         parts: Files of the training part and of the test part, instead of a competition.
         season_length: Of these files; by their frequency if not given.
