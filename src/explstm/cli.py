@@ -206,7 +206,10 @@ def pretrain(
 @app.command()
 def benchmark(
     competition: Annotated[
-        str, typer.Argument(help="m1, m3 or tourism; with --train and --test, any name.")
+        str,
+        typer.Argument(
+            help="m1, m3, tourism, m4-hourly or m4-weekly; with --train and --test, any name."
+        ),
     ],
     train: Annotated[
         Path | None, typer.Option(help="File of the training part, for data of your own.")
@@ -229,12 +232,15 @@ def benchmark(
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Score the pretrained model, or a saved one, on a classic forecasting competition."""
+    """Score the pretrained model, or a saved one, on a forecasting competition.
+
+    M4 is downloaded when it is first asked for, into EXPLSTM_CACHE or the user's cache folder.
+    """
     from explstm import pipeline
 
     if (train is None) != (test is None):
         raise UsageError("BENCHMARK_PARTS", "--train and --test belong together; give both.")
-    scores = pipeline.benchmark_competition(
+    report = pipeline.benchmark_competition(
         competition,
         out,
         parts=None if train is None or test is None else (train, test),
@@ -244,7 +250,7 @@ def benchmark(
         held_out=held_out,
         force=force,
     )
-    Screen(as_json).show_scores(scores, out)
+    Screen(as_json).show_scores(report, out)
 
 
 @app.command()

@@ -31,6 +31,7 @@ from explstm.options import DataOptions
 from explstm.runfolder import RECORD, RunFolder, describe_run, open_run
 
 if TYPE_CHECKING:
+    from explstm.benchmark import Report
     from explstm.compare import Comparison
     from explstm.trial import Trial
 
@@ -286,11 +287,12 @@ def benchmark_competition(
     classical: bool = False,
     held_out: bool = False,
     force: bool = False,
-) -> pd.DataFrame:
-    """Forecast a classic competition and score the forecasts, beside those to beat.
+) -> "Report":
+    """Forecast a competition and score the forecasts, beside those to beat.
 
     Args:
-        competition: ``"m1"``, ``"m3"`` or ``"tourism"``, or any name for files of one's own.
+        competition: ``"m1"``, ``"m3"``, ``"tourism"``, ``"m4-hourly"`` or ``"m4-weekly"``, or any
+            name for files of one's own. M4 is downloaded when it is first asked for.
         out: The run folder to make.
         parts: Files of the training part and of the test part, instead of a competition.
         season_length: Of these files; by their frequency if not given.
@@ -322,10 +324,11 @@ def benchmark_competition(
         scores = benchmark.run_benchmark(
             name, model, groups=groups, classical=classical, held_out=held_out
         )
-        table = benchmark.to_table(scores)
-        run.write_table("scores.csv", table)
+        report = benchmark.make_report(scores)
+        run.write_table("scores.csv", report.scores)
+        run.write_table("coverage.csv", report.coverage)
         write_record(run, "benchmark", arguments)
-    return table
+    return report
 
 
 @contextmanager
