@@ -2,17 +2,20 @@
 
     python benchmarks/m3.py --backend torch              # the figures of the README
     python benchmarks/m3.py --backend torch --fine-tune  # from the pretrained model
+    python benchmarks/m3.py --fine-tune --competition Tourism
     python benchmarks/m3.py --backend torch --held-out   # where the settings were chosen
 
 Every frequency is trained on its own training series only, once per seed; the median of the seeds
-is the forecast reported, and single seeds are shown beside it. sMAPE is the competition's: the mean
-over all forecasts, series by horizon. Prints a table and writes it as JSON.
+is the forecast reported, and single seeds are shown beside it. The error is the competition's, the
+mean over all forecasts, series by horizon: sMAPE for M3, MAPE for Tourism, which is for fine-tuning
+only. Prints a table and writes it as JSON.
 """
 
 import argparse
 import json
 import platform
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -36,18 +39,26 @@ def main() -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--backend", choices=("torch", "tensorflow"), default="torch")
+    parser.add_argument("--competition", choices=ERRORS, default="M3")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--held-out", action="store_true", help="score held-out ends instead")
     parser.add_argument("--fine-tune", action="store_true", help="start from the pretrained model")
-    parser.add_argument("--groups", nargs="*", default=sorted(SETTINGS))
+    parser.add_argument("--groups", nargs="*", help="all unless given")
     parser.add_argument("--workers", type=int, default=WORKERS)
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=JSON", help="try a setting")
     parser.add_argument("--out", type=Path, default=None, help="JSON file to write")
     options = parser.parse_args()
+    if options.competition != "M3" and not options.fine_tune:
+        parser.error("there are settings from scratch for M3 only; add --fine-tune")
     tried = {key: json.loads(value) for key, value in (pair.split("=") for pair in options.set)}
 
     started = time.monotonic()
-    groups = {g.name: g.held_out() if options.held_out else g for g in load_groups("M3")}
+    groups = {
+        group.name: group.held_out() if options.held_out else group
+        for group in load_groups(options.competition)
+        if options.groups is None or group.name in options.groups
+    }
+    largest_first = sorted(groups, key=lambda name: -len(groups[name].train))
     jobs = [
         (
             options.backend,
@@ -55,15 +66,17 @@ def main() -> None:
             seed,
             (FINE_TUNING if options.fine_tune else SETTINGS[name]) | tried,
         )
-        for name in sorted(options.groups, key=lambda name: -SETTINGS[name]["max_steps"])
+        for name in largest_first
         for seed in range(1, options.seeds + 1)
     ]
     forecasts = run_jobs(forecast_group, jobs, options.workers)
     rows = [
         score(
-            groups[name], [f for f, job in zip(forecasts, jobs, strict=True) if job[1].name == name]
+            groups[name],
+            [f for f, job in zip(forecasts, jobs, strict=True) if job[1].name == name],
+            ERRORS[options.competition],
         )
-        for name in sorted(options.groups)
+        for name in sorted(groups)
     ]
     rows.append(average(rows))
     seconds = time.monotonic() - started
@@ -94,7 +107,15 @@ def smape(actual: np.ndarray, forecast: np.ndarray) -> float:
     return float(np.mean(200 * np.abs(actual - forecast) / (np.abs(actual) + np.abs(forecast))))
 
 
-def score(group: Group, forecasts: list[np.ndarray]) -> dict:
+def mape(actual: np.ndarray, forecast: np.ndarray) -> float:
+    """Mean absolute percentage error of the Tourism competition."""
+    return float(np.mean(100 * np.abs(actual - forecast) / np.abs(actual)))
+
+
+ERRORS = {"M3": smape, "Tourism": mape}
+
+
+def score(group: Group, forecasts: list[np.ndarray], error: Callable) -> dict:
     """Errors of the single seeds, of their median, and of the simple forecasts."""
     actual = group.actuals_NH()
     histories = [y.to_numpy() for _, y in group.train.groupby("unique_id", sort=False)["y"]]
@@ -107,11 +128,11 @@ def score(group: Group, forecasts: list[np.ndarray]) -> dict:
     return {
         "group": group.name,
         "forecasts": actual.size,
-        "Naive": smape(actual, naive),
-        "SeasonalNaive": smape(actual, seasonal),
-        "Drift": smape(actual, drift),
-        "seeds": [smape(actual, forecast) for forecast in forecasts],
-        "median": smape(actual, np.median(forecasts, axis=0)),
+        "Naive": error(actual, naive),
+        "SeasonalNaive": error(actual, seasonal),
+        "Drift": error(actual, drift),
+        "seeds": [error(actual, forecast) for forecast in forecasts],
+        "median": error(actual, np.median(forecasts, axis=0)),
     }
 
 
@@ -130,7 +151,8 @@ def report(rows: list[dict], options: argparse.Namespace, seconds: float) -> Non
     """Print the table and write it as JSON."""
     part = "held-out ends of the training series" if options.held_out else "test part"
     start = "fine-tuned" if options.fine_tune else "from scratch"
-    print(f"M3, {part}, {options.backend}, {start}, sMAPE")
+    error = ERRORS[options.competition].__name__
+    print(f"{options.competition}, {part}, {options.backend}, {start}, {error}")
     print("| group | forecasts | Naive | seasonal naive | drift | single seeds | median of seeds |")
     print("|---|---|---|---|---|---|---|")
     for row in rows:
