@@ -16,6 +16,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
+from explstm.errors import UsageError
 from explstm.frame import Panel, take_series
 from explstm.growth import N_FEATURES, GrowthPanel, from_growth_space, to_growth_space
 from explstm.intervals import read_quantiles
@@ -53,6 +54,17 @@ class Preprocessing:
     beside: str | None = None
     n_features: int = N_FEATURES
     widen: float = 1.0
+
+
+def check_horizon(h: int) -> int:
+    """Return a horizon as an integer.
+
+    Raises:
+        UsageError: It is not a whole number from 1.
+    """
+    if isinstance(h, bool) or not isinstance(h, int | np.integer) or h < 1:
+        raise UsageError("HORIZON_RANGE", f"h={h!r} is not a horizon; pass a whole number from 1.")
+    return int(h)
 
 
 def forecast_panel(
