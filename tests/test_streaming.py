@@ -97,7 +97,7 @@ class FreshView:
 
     def to_data(self, z):
         curve = self.start.transform
-        inverse = {"log": np.exp, "asinh": np.sinh, "linear": lambda z: z}[curve.names_N[0]]
+        inverse = {"log": np.exp, "asinh": np.sinh}.get(curve.names_N[0], lambda z: z)
         return inverse(z) * curve.unit_N[0] + curve.centre_N[0]
 
     def ask(self, space, origin):
@@ -150,10 +150,11 @@ def fresh_forecast(engine, series, begun, view, h):
             stretches.append(one.forecast(h))
             continue
         two = FreshView(engine, y, begun[name], replace(view, growth=view.beside))
-        weight = one.past_error() ** -2.0, two.past_error() ** -2.0
+        errors = [one.past_error(), two.past_error()]
+        weight = [1.0 if e == min(errors) else (min(errors) / e) ** 2 for e in errors]
+        if np.isnan(errors).any():
+            weight = [0.0, 1.0]
         y_HP, other_HP = one.forecast(h), two.forecast(h)
-        if np.isnan(weight).any():
-            weight = 0.0, 1.0
         if min(y) > 0:
             other_HP = np.maximum(other_HP, 0.0)
         mixed_HP = (weight[0] * y_HP + weight[1] * other_HP) / sum(weight)
@@ -192,6 +193,8 @@ VIEWS = {
     "linear": {"growth": "linear", "widen": 1.3},
     "asinh": {"growth": "asinh", "season_length": (4,)},
     "seasonal": {"growth": "log", "season_length": (12,)},
+    "difference": {"growth": "difference", "season_length": (12,)},
+    "standard": {"growth": "standard"},
     "two seasons": {"growth": "log", "season_length": (3, 12), "window": 40},
     "two views": {"beside": "linear"},
     "two views of a season": {"beside": "linear", "season_length": (12,), "widen": 1.1},
@@ -202,14 +205,16 @@ CASES = [
     *(("slstm of two layers, 8 features", view) for view in VIEWS),
     *((network, "two views of a season") for network in ("lstm of two layers", "slstm")),
 ]
-END = {"long": 95, "middle": 61, "new": 19, "one": 3, "still": 40}
-BEGUN = {"long": 80, "middle": 48, "new": 4, "one": 1, "still": 40}
+END = {"flat": 44, "long": 95, "middle": 61, "new": 19, "one": 3, "still": 40}
+BEGUN = {"flat": 25, "long": 80, "middle": 48, "new": 4, "one": 1, "still": 40}
 
 
 @pytest.fixture(scope="module")
 def series():
     rng = np.random.default_rng(11)
-    return {name: grow(rng, n) * np.resize(YEAR, n) for name, n in END.items()}
+    series = {name: grow(rng, n) * np.resize(YEAR, n) for name, n in END.items()}
+    series["flat"][:30] = series["flat"][0]  # moves for the first time within an update
+    return series
 
 
 @pytest.mark.parametrize(("network", "view"), CASES)
@@ -219,9 +224,9 @@ def test_updates_of_one_and_of_many_steps_equal_a_fresh_pass(network, view, seri
     known = dict(BEGUN)
     for more in (
         {"long": 1},
-        {"long": 1, "middle": 7, "new": 1},
-        {"middle": 1, "new": 13, "one": 1},
-        {"long": 13, "middle": 5, "new": 1, "one": 1},
+        {"long": 1, "middle": 7, "new": 1, "flat": 4},
+        {"middle": 1, "new": 13, "one": 1, "flat": 14},
+        {"long": 13, "middle": 5, "new": 1, "one": 1, "flat": 1},
     ):
         later = {name: known[name] + more[name] for name in more}
         live.update(make_table(cut(series, later), known))
@@ -244,9 +249,12 @@ def test_series_of_either_sign_go_on_under_the_curve_chosen_for_them(beside, rng
     assert_fresh(live, model, series, begun, 9)
 
 
-def test_a_history_longer_than_the_window_is_read_from_there_and_then_on(rng, tmp_path):
-    model = make_model(tmp_path / "model", NETWORKS["lstm"], window=20, beside="linear")
-    series, begun = {"s": grow(rng, 90)}, {"s": 60}
+@pytest.mark.parametrize(("window", "end"), [(20, 90), (10, 63)])
+def test_a_history_longer_than_the_window_is_read_from_there_and_then_on(
+    window, end, rng, tmp_path
+):
+    model = make_model(tmp_path / "model", NETWORKS["lstm"], window=window, beside="linear")
+    series, begun = {"s": grow(rng, end)}, {"s": 60}
     live = model.stream(make_table(cut(series, begun)))
     live.update(make_table(series, begun))
     assert_fresh(live, model, series, begun, 6)

@@ -78,7 +78,8 @@ class Stream:
         self._widen = preprocessing.widen
         self._ends = Ends.of(panel)
         self._largest_N = reduce_series(np.maximum, np.abs(panel.y_S), panel.starts_N1)
-        self._smallest_N = reduce_series(np.minimum, panel.y_S, panel.starts_N1)
+        # With two views these are on the logarithm, which lets them be nothing else later.
+        self._positive_N = reduce_series(np.minimum, panel.y_S, panel.starts_N1) > 0
         self._memory = begin_memory(self._engine, panel, preprocessing)
         self._beside: Memory | None = None
         if preprocessing.beside is not None:
@@ -107,7 +108,6 @@ class Stream:
         self._check_reach(new)
         largest_M = reduce_series(np.maximum, np.abs(new.y_S), new.starts_M1)
         largest_M = np.maximum(self._largest_N[series_M], largest_M)
-        smallest_M = reduce_series(np.minimum, new.y_S, new.starts_M1)
         memory = read_on(self._engine, self._memory.take(series_M), new.starts_M1, new.y_S)
         beside = None
         if self._beside is not None:
@@ -118,7 +118,6 @@ class Stream:
         if self._beside is not None and beside is not None:
             self._beside.put(series_M, beside)
         self._largest_N[series_M] = largest_M
-        self._smallest_N[series_M] = np.minimum(self._smallest_N[series_M], smallest_M)
         self._ends.steps_N[series_M] += lengths_M
         return self
 
@@ -161,8 +160,9 @@ class Stream:
         beside = self._beside.take(carried)
         other_NHP[carried] = self._forecast_view(beside, h, probabilities)
         other_N[carried] = self._beside.past.error_N()[carried]
-        positive_N = self._smallest_N > 0
-        return combine_views((y_NHP, other_NHP), (error_N, other_N), positive_N, self._largest_N)
+        return combine_views(
+            (y_NHP, other_NHP), (error_N, other_N), self._positive_N, self._largest_N
+        )
 
     def _forecast_view(self, memory: Memory, h: int, probabilities: Sequence[float]) -> FloatArray:
         ahead = _Ahead(self._engine, replace(memory, past=None))
