@@ -348,6 +348,17 @@ def test_a_forecast_may_be_fed_back_across_an_hour_that_the_clock_skips():
     live.update(ahead)
 
 
+@pytest.mark.parametrize("summer", [True, False])
+def test_of_an_hour_that_the_clock_repeats_either_is_taken(summer):
+    ds = pd.date_range("2021-10-25 02:30", periods=8, freq="D").tz_localize(
+        "Europe/Berlin", ambiguous=np.full(8, summer)
+    )
+    df = pd.DataFrame({"ds": ds, "y": np.arange(1.0, 9)})
+    live = ExpLSTM().stream(df[:6])
+    found = live.update(df[6:7]).update(df[7:]).predict(2)
+    assert found["ds"].dt.strftime("%d %H:%M").tolist() == ["02 02:30", "03 02:30"]
+
+
 def test_a_stream_of_a_trained_model_begins_with_the_training_data_and_runs_without_it(rng):
     series = {"a": grow(rng, 40), "b": grow(rng, 30)}
     options = {"backend": "torch", "init": "random", "spec": ModelSpec(hidden_sizes=(5,))}

@@ -78,7 +78,7 @@ class Stream:
         self._widen = preprocessing.widen
         self._ends = Ends.of(panel)
         self._largest_N = reduce_series(np.maximum, np.abs(panel.y_S), panel.starts_N1)
-        # With two views these are on the logarithm, which lets them be nothing else later.
+        # Where there are two views, these are on the logarithm, and so stay positive.
         self._positive_N = reduce_series(np.minimum, panel.y_S, panel.starts_N1) > 0
         self._memory = begin_memory(self._engine, panel, preprocessing)
         self._beside: Memory | None = None
@@ -184,14 +184,16 @@ class Stream:
             row = int(np.argmax(bad_S))
             place = int(np.searchsorted(new.starts_M1, row, side="right")) - 1
             name = str(curves.names_N[place])
-            needs = "values above 0" if name == "log" else f"magnitudes up to {LARGEST:g}"
+            needs, remedy = f"magnitudes up to {LARGEST:g}", "divide the series by a constant"
+            if name == "log":
+                needs, remedy = "values above 0", "use growth='auto'"
             layout = self._ends.layout
             raise DataError(
                 "STREAM_VALUE",
                 f"series {quote(self._ends.ids_N[new.series_M[place]])} at {layout.time_col}="
                 f"{show_date(new.ds_S[row])} has {layout.target_col}={new.y_S[row]:g}, but its "
-                f"curve, {name}, needs {needs}{count_more(bad_S)}; begin a new stream with the "
-                "whole history, which chooses the curve again.",
+                f"curve, {name}, needs {needs}{count_more(bad_S)}; {remedy}, and begin a new "
+                "stream with the whole history.",
             )
 
 
