@@ -293,6 +293,9 @@ def test_a_space_is_continued_step_by_step_as_if_read_at_once(growth, n_features
             np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-9)
         put_last(last, picked, take_last(more, np.arange(len(picked))))
         late_N[picked] -= steps_M
+    for name in ("z_S", "features_SF"):
+        expected = getattr(take_last(whole, np.arange(4)), name)
+        np.testing.assert_allclose(getattr(last, name), expected, rtol=1e-6, atol=1e-9)
     output_NHQ = np.ones((4, 6, 1))
     np.testing.assert_allclose(
         from_growth_space(last, output_NHQ), from_growth_space(whole, output_NHQ), rtol=1e-9
