@@ -33,6 +33,7 @@ bench: $(TESTS)
 	$(BIN)/python benchmarks/parity.py
 	$(BIN)/python benchmarks/steps.py
 	$(BIN)/python benchmarks/throughput.py
+	$(BIN)/python benchmarks/intervals.py
 	$(BIN)/python benchmarks/growth.py
 	$(BIN)/python benchmarks/m3.py --backend torch
 	$(BIN)/python benchmarks/m3.py --backend tensorflow

@@ -1,12 +1,14 @@
 """The competitions: scored as by hand, on the part that was asked for."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from explstm import ExpLSTM, benchmark, pipeline
-from explstm.benchmark import SCALED_LOSS, run_benchmark, score_group, to_table
-from explstm.datasets.competitions import COMPETITIONS, Group, load_groups
+from explstm.benchmark import SCALED_LOSS, run_benchmark, score_group, to_coverage_table, to_table
+from explstm.datasets.competitions import Group, load_groups
 from explstm.errors import DataError, UsageError
 
 SIZES = {"M1": 1001, "M3": 3003, "Tourism": 1311}
@@ -21,7 +23,7 @@ def group() -> Group:
     return Group(found.name, found.season_length, found.horizon, *few)
 
 
-@pytest.mark.parametrize("name", COMPETITIONS)
+@pytest.mark.parametrize("name", SIZES)
 def test_a_competition_has_all_its_series_and_their_futures(name):
     groups = load_groups(name)
     assert sum(g.train["unique_id"].nunique() for g in groups) == SIZES[name]
@@ -72,12 +74,46 @@ def test_scores_are_means_over_series_of_what_one_counts_by_hand(group):
 
 def test_the_command_writes_scores_and_what_was_run(group, tmp_path, monkeypatch):
     monkeypatch.setattr(benchmark, "load_groups", lambda name: (group,))
-    table = pipeline.benchmark_competition("m3", tmp_path / "out", held_out=True)
-    written = pd.read_csv(tmp_path / "out" / "scores.csv")
-    pd.testing.assert_frame_equal(written, table)
-    assert set(written["model"]) == {"ExpLSTM", "Naive", "SeasonalNaive", "Drift"}
+    found = pipeline.benchmark_competition("m3", tmp_path / "out", held_out=True)
+    for name in ("scores", "coverage"):
+        written = pd.read_csv(tmp_path / "out" / f"{name}.csv")
+        pd.testing.assert_frame_equal(written, getattr(found, name))
+    assert set(found.scores["model"]) == {"ExpLSTM", "Naive", "SeasonalNaive", "Drift"}
     with pytest.raises(UsageError, match="competition='m5'"):
         pipeline.benchmark_competition("m5", tmp_path / "other")
+
+
+def test_coverage_by_step_adds_up_to_that_of_the_group(group):
+    short = replace(
+        group,
+        name="short",
+        test=group.test[group.test.groupby("unique_id").cumcount() < 2],
+        horizon=2,
+    )
+    scores = run_benchmark("mine", groups=[group, short])
+    table = to_coverage_table(scores)
+    assert set(table["model"]) == {"ExpLSTM"}  # the others have no intervals
+    for score in scores[0], scores[4]:
+        for level in benchmark.LEVELS:
+            rows = table[(table["group"] == score.group) & (table["level"] == level)]
+            assert rows["step"].tolist() == list(range(1, len(rows) + 1))
+            assert rows["values"].sum() == score.forecasts
+            share = rows["covered"].sum() / rows["values"].sum()
+            assert score.metrics[f"coverage-{level}"] == pytest.approx(share)
+    together = table[(table["group"] == "all") & (table["level"] == 80)]
+    assert together["values"].tolist() == [6, 6, 3, 3, 3, 3]
+
+
+def test_errors_are_scaled_as_the_competition_says(group):
+    model = ExpLSTM()
+    as_seasons = replace(group, season_length=4)
+    own = replace(as_seasons, own_mase_lag=1)
+    histories = [y.to_numpy() for _, y in group.train.groupby("unique_id", sort=False)["y"]]
+    error = np.abs(group.actuals_NH() - np.array([y[-1:] for y in histories])).mean(axis=1)
+    for part, lag in ((as_seasons, 4), (own, 1)):
+        naive = {s.model: s for s in score_group("mine", part, model, classical=False)}["Naive"]
+        scale = np.array([np.abs(y[lag:] - y[:-lag]).mean() for y in histories])
+        assert naive.metrics["MASE"] == pytest.approx(np.mean(error / scale))
 
 
 @pytest.mark.slow
@@ -100,7 +136,7 @@ def test_files_of_ones_own_are_scored_with_their_seasons(tmp_path, rng):
     table[~is_test].to_csv(tmp_path / "train.csv", index=False)
     table[is_test].to_csv(tmp_path / "test.csv", index=False)
     parts = (tmp_path / "train.csv", tmp_path / "test.csv")
-    scores = pipeline.benchmark_competition("mine", tmp_path / "out", parts=parts)
+    scores = pipeline.benchmark_competition("mine", tmp_path / "out", parts=parts).scores
     wide = scores.set_index("model")
     assert wide.loc["ExpLSTM", "MASE"] < wide.loc["Naive", "MASE"]
     assert set(wide["group"]) == {"mine"} and (wide["forecasts"] == 48).all()

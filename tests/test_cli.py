@@ -65,6 +65,19 @@ def test_evaluation_shows_the_metrics(file, capsys):
     assert "sMAPE" in capsys.readouterr().out
 
 
+def test_a_benchmark_shows_scores_and_coverage_near_and_far(file, capsys):
+    rows = [f"{100 * 1.02**month:.6g}" for month in range(30)]
+    dates = [f"{2024 + month // 12}-{month % 12 + 1:02d}-01" for month in range(30)]
+    lines = [f"{date},{value}" for date, value in zip(dates, rows, strict=True)]
+    Path("train.csv").write_text("\n".join(["ds,y", *lines[:24]]))
+    Path("test.csv").write_text("\n".join(["ds,y", *lines[24:]]))
+    assert cli.run(["benchmark", "mine", "--train", "train.csv", "--test", "test.csv"]) == 0
+    shown = capsys.readouterr().out
+    assert all(word in shown for word in ("sMAPE", "first step", "middle step", "last step"))
+    lines = Path("explstm-benchmark/coverage.csv").read_text().splitlines()
+    assert len(lines) == 1 + 6 * 3  # steps and levels
+
+
 def test_json_is_one_object_with_the_forecast(file, capsys):
     assert cli.run(forecast("--json")) == 0
     shown = capsys.readouterr()
@@ -92,6 +105,7 @@ def test_json_is_one_object_with_the_forecast(file, capsys):
         ([*forecast(), "--out", "no/where"], 2, ["no"]),
         ([*forecast(), "--target-col", "z"], 3, ["'z'"]),
         (["compare", "sales.csv", "--horizon", "40"], 3, ["series"]),
+        (["benchmark", "m4-daily"], 2, ["m4-daily", "m4-weekly"]),
     ],
 )
 def test_what_cannot_be_done_is_one_sentence_and_its_exit_code(

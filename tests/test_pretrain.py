@@ -107,7 +107,7 @@ def test_without_competitions_nothing_is_judged():
     assert judge_on(PretrainConfig()) is None
 
 
-def test_the_judge_is_the_geometric_mean_of_mase_on_the_ends_of_training_series(monkeypatch):
+def test_the_judge_is_the_geometric_mean_of_both_errors_on_held_out_ends(monkeypatch):
     """Two groups whose test part is missing; errors and scales counted series by series."""
 
     def table(*series):
@@ -125,7 +125,7 @@ def test_the_judge_is_the_geometric_mean_of_mase_on_the_ends_of_training_series(
     monkeypatch.setattr(pretrain, "load_groups", lambda _: groups)
     config = PretrainConfig(judges=["M1"], network=ModelSpec(hidden_sizes=(3,), horizon=5))
     engine = make_engine("numpy", config.network, init_weights(config.network, 1))
-    scores = []
+    scores, parts = [], []
     for group in groups:
         errors = []
         for y in (y.to_numpy() for _, y in group.train.groupby("unique_id")["y"]):
@@ -136,8 +136,10 @@ def test_the_judge_is_the_geometric_mean_of_mase_on_the_ends_of_training_series(
             found = forecast_panel(engine, make_panel(past), view, group.horizon)[0, :, 0]
             if scale > 0:
                 errors.append(np.abs(found - future).mean() / scale)
+            parts += list(200 * np.abs(found - future) / (np.abs(found) + np.abs(future)))
         scores.append(np.mean(errors))
-    assert judge_on(config)(engine) == pytest.approx(np.sqrt(np.prod(scores)), rel=1e-5)
+    mase, smape = np.sqrt(np.prod(scores)), np.mean(parts)
+    assert judge_on(config)(engine) == pytest.approx(np.sqrt(mase * smape), rel=1e-5)
 
 
 def test_a_run_leaves_a_model_of_any_frequency(config_file, tmp_path):

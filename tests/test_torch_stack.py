@@ -3,11 +3,17 @@
 import pytest
 import torch
 
-from explstm.models import torch_stack
+from explstm.models import torch_library, torch_stack
 from explstm.models.spec import ACTIVATIONS, ModelSpec
 from explstm.models.torch_stack import Stack
 
 N_STEPS, N_INPUTS, SIZE, N_SERIES = 4, 2, 4, 3
+
+
+@pytest.fixture(autouse=True)
+def by_hand(monkeypatch):
+    """Small batches too, which PyTorch's own kernel would take."""
+    monkeypatch.setattr(torch_library, "LARGEST", 0)
 
 
 def make_layer(n_layers=1, **values) -> Stack:
@@ -114,3 +120,38 @@ def test_gradients_stay_finite_where_exponentials_do_not():
     assert torch.isfinite(hidden).all()
     assert torch.isfinite(inputs.grad).all()
     assert all(torch.isfinite(p.grad).all() for p in layer.parameters())
+
+
+@pytest.mark.parametrize("n_layers", [1, 3])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_small_batches_in_the_kernel_of_pytorch_are_those_by_hand(monkeypatch, n_layers, dtype):
+    layer, inputs = make_layer(n_layers).to(dtype), draw_inputs().to(dtype).detach()
+    inputs.requires_grad_()
+
+    def run():
+        layer.zero_grad(), setattr(inputs, "grad", None)
+        hidden = layer(inputs)
+        hidden.square().sum().backward()
+        return [hidden.detach().clone(), inputs.grad, *(p.grad for p in layer.parameters())]
+
+    expected = run()
+    calls = []
+    kernel = torch.lstm
+    monkeypatch.setattr(torch, "lstm", lambda *a, **k: calls.append(1) or kernel(*a, **k))
+    monkeypatch.setattr(torch_library, "LARGEST", N_STEPS * SIZE * N_SERIES)
+    for ours, by_hand in zip(run(), expected, strict=True):
+        torch.testing.assert_close(ours, by_hand)
+    assert calls
+    monkeypatch.setattr(torch_library, "LARGEST", N_STEPS * SIZE * N_SERIES - 1)
+    run()
+    assert len(calls) == 1
+
+
+@pytest.mark.parametrize(
+    "name", ["candidate elu", "output softsign", "gates hard_sigmoid", "slstm"]
+)
+def test_cells_that_pytorch_does_not_have_stay_by_hand(monkeypatch, name):
+    layer, inputs = make_layer(**CELLS[name]), draw_inputs()
+    expected = layer(inputs).detach().clone()
+    monkeypatch.setattr(torch_library, "LARGEST", 10**9)
+    torch.testing.assert_close(layer(inputs).detach(), expected, rtol=0, atol=0)

@@ -2,11 +2,14 @@
 
 Contract: every group of series of one frequency is forecast once from the end of its training part,
 by every model on the same series, and scored as :mod:`explstm.metrics` says; MASE and sMAPE are
-those of the competitions, means over series. ``held_out`` scores the ends of the training parts
-instead: choices are made there, and the test parts are for reporting.
+those of the competitions, means over series. MASE counts errors in units of the mean change over a
+season, over the shortest where there are several (M4 hourly: 24 of 24 and 168); M4 weekly is told
+its season of 52 but scaled by the change of a step. Both are M4's own rules. ``held_out`` scores
+the ends of the training parts instead: choices are made there, and the test parts are for
+reporting.
 
-The scaled quantile loss of a series is its quantile loss in units of the mean seasonal change of
-its history, as MASE is of the absolute error. The AutoETS, AutoTheta and their median of
+The scaled quantile loss of a series is its quantile loss in units of the same change, as MASE is of
+the absolute error. The AutoETS, AutoTheta and their median of
 statsforecast take part when asked.
 
 Axes: N series, H horizon.
@@ -15,7 +18,7 @@ Axes: N series, H horizon.
 import copy
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib import import_module
 from typing import Any
 
@@ -23,6 +26,7 @@ import numpy as np
 import pandas as pd
 
 from explstm.baselines import naive_forecasts
+from explstm.coverage import Coverage, count_covered, pool_groups
 from explstm.datasets.competitions import SHORTEST_HELD_OUT, Group, load_groups
 from explstm.errors import BackendNotInstalledError, DataError
 from explstm.forecaster import ExpLSTM
@@ -48,6 +52,7 @@ class Score:
         forecasts: How many values were.
         metrics: Mean over series of every metric that is defined, by name.
         seconds: Wall time of all forecasts of the group.
+        coverage: What its intervals held, by step and level; empty without intervals.
     """
 
     competition: str
@@ -57,6 +62,20 @@ class Score:
     forecasts: int
     metrics: dict[str, float]
     seconds: float
+    coverage: tuple[Coverage, ...] = ()
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a benchmark found, as tables.
+
+    Attributes:
+        scores: One row per group and model, the metrics as columns.
+        coverage: What :func:`to_coverage_table` makes.
+    """
+
+    scores: pd.DataFrame
+    coverage: pd.DataFrame
 
 
 def run_benchmark(
@@ -70,7 +89,8 @@ def run_benchmark(
     """Forecast and score a competition.
 
     Args:
-        competition: ``"M1"``, ``"M3"`` or ``"Tourism"``, or any name for groups of one's own.
+        competition: One of :data:`explstm.datasets.competitions.COMPETITIONS`, or any name for
+            groups of one's own.
         model: The model; by default the pretrained one.
         groups: Groups of one's own.
         classical: Whether AutoETS, AutoTheta and their median take part.
@@ -79,6 +99,7 @@ def run_benchmark(
     Raises:
         UsageError: An unknown competition.
         BackendNotInstalledError: The data, or the classical models, are not installed.
+        DataError: The data cannot be downloaded.
     """
     model = model or ExpLSTM()
     scores: list[Score] = []
@@ -135,7 +156,7 @@ def _score(
     judged = table.merge(group.test, on=["unique_id", "ds"], validate="one_to_one")
     level = LEVELS if f"{name}-lo-{LEVELS[0]}" in table else ()
     series, overall = evaluate_forecast(
-        judged, [name], train=group.train, season_length=group.season_length, level=level
+        judged, [name], train=group.train, season_length=group.mase_lag, level=level
     )
     metrics = dict(zip(overall["metric"], overall["value"].tolist(), strict=True))
     if level:
@@ -145,6 +166,7 @@ def _score(
     return Score(
         competition, group.name, name, n_series, len(judged),
         {key: value for key, value in metrics.items() if np.isfinite(value)}, seconds,
+        tuple(count_covered(judged, name, level)),
     )  # fmt: skip
 
 
@@ -174,6 +196,11 @@ def _add_classical(
     return tables, seconds
 
 
+def make_report(scores: Sequence[Score]) -> Report:
+    """Tabulate what :func:`run_benchmark` returned."""
+    return Report(to_table(scores), to_coverage_table(scores))
+
+
 def to_table(scores: Sequence[Score]) -> pd.DataFrame:
     """One row per group and model, the metrics as columns."""
     return pd.DataFrame(
@@ -190,3 +217,17 @@ def to_table(scores: Sequence[Score]) -> pd.DataFrame:
             for score in scores
         ]
     )
+
+
+def to_coverage_table(scores: Sequence[Score]) -> pd.DataFrame:
+    """One row per group, model, step and level; all groups together behind them.
+
+    Columns: competition, group, model, step, level, covered and values (counts), coverage (their
+    ratio; NaN where nothing was judged).
+    """
+    rows = [
+        {"competition": score.competition, "group": score.group, "model": score.model} | asdict(one)
+        for score in scores
+        for one in score.coverage
+    ]
+    return pool_groups(pd.DataFrame(rows))

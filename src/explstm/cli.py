@@ -177,6 +177,7 @@ def fit(
 def pretrain(
     config: Annotated[Path, typer.Option(help="TOML file with network, prior and training.")],
     backend: Annotated[str, typer.Option(help="Engine: torch or tensorflow.")] = "torch",
+    device: Annotated[str, typer.Option(help="Where PyTorch computes, such as cuda.")] = "cpu",
     out: Out = Path("explstm-pretrained"),
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on where an interrupted run stopped.")
@@ -191,7 +192,13 @@ def pretrain(
     screen = Screen(as_json)
     with screen.progress("pretraining") as on_step:
         outcome = pipeline.pretrain_network(
-            config, out, backend=backend, resume=resume, force=force, on_step=on_step
+            config,
+            out,
+            backend=backend,
+            device=device,
+            resume=resume,
+            force=force,
+            on_step=on_step,
         )
     screen.show_outcome(outcome, out)
 
@@ -199,7 +206,10 @@ def pretrain(
 @app.command()
 def benchmark(
     competition: Annotated[
-        str, typer.Argument(help="m1, m3 or tourism; with --train and --test, any name.")
+        str,
+        typer.Argument(
+            help="m1, m3, tourism, m4-hourly or m4-weekly; with --train and --test, any name."
+        ),
     ],
     train: Annotated[
         Path | None, typer.Option(help="File of the training part, for data of your own.")
@@ -222,12 +232,15 @@ def benchmark(
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Score the pretrained model, or a saved one, on a classic forecasting competition."""
+    """Score the pretrained model, or a saved one, on a forecasting competition.
+
+    M4 is downloaded when it is first asked for, into EXPLSTM_CACHE or the user's cache folder.
+    """
     from explstm import pipeline
 
     if (train is None) != (test is None):
         raise UsageError("BENCHMARK_PARTS", "--train and --test belong together; give both.")
-    scores = pipeline.benchmark_competition(
+    report = pipeline.benchmark_competition(
         competition,
         out,
         parts=None if train is None or test is None else (train, test),
@@ -237,7 +250,7 @@ def benchmark(
         held_out=held_out,
         force=force,
     )
-    Screen(as_json).show_scores(scores, out)
+    Screen(as_json).show_scores(report, out)
 
 
 @app.command()

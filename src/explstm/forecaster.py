@@ -15,21 +15,20 @@ from explstm.bundle import Bundle, load_bundle, load_pretrained, save_bundle
 from explstm.calendar import Freq, default_season_length, parse_freq
 from explstm.config import FINE_TUNING, TrainingConfig, choose
 from explstm.errors import DataError, UsageError
+from explstm.finetuning import Course, Start, fine_tune, fit_network
 from explstm.fingerprint import fingerprint_panel
 from explstm.frame import Fill, Finding, Panel, build_panel, forecast_frame
 from explstm.growth import N_FEATURES
-from explstm.holdout import split_holdout, validation_size
 from explstm.intervals import check_levels, name_columns, to_probabilities
 from explstm.models.engine import make_engine
 from explstm.models.spec import ModelSpec, Weights, init_weights
-from explstm.origins import OriginBatches
 from explstm.parameters import Parameters
 from explstm.prediction import Preprocessing, check_horizon, forecast_panel
 from explstm.scaling import GROWTH_NAMES
 from explstm.seasonality import check_season_lengths
 from explstm.settings import Settings, read_settings, refuse_settings
 from explstm.streaming import Stream
-from explstm.training import LogRow, train
+from explstm.training import LogRow
 
 DEFAULTS = TrainingConfig()
 DEFAULT_HORIZON = 12
@@ -62,8 +61,9 @@ class ExpLSTM(Parameters):
         weight_decay: Of ``"adamw"``.
         batch_size: Series per batch; each contributes all of its forecast origins.
         loss: ``"pinball"`` trains all quantiles; ``"mae"``, ``"mse"``, ``"huber"`` the point only.
-        val_size: Steps at the end of every series held out for validation; by default none from
-            scratch, and the horizon from a model where every series holds four of them.
+        val_size: Steps at the end of every series held out, of which the weights with the lowest
+            loss are kept; 0 for none. By default none from scratch; from a model the horizon is
+            held out of series that hold four of them, to say how much of the training to take.
         val_check_steps: Batches between two validations.
         early_stop_patience: Validations without improvement before stopping; -1 never stops.
         clip_norm: Global gradient norm above which gradients are scaled down.
@@ -81,7 +81,9 @@ class ExpLSTM(Parameters):
         freq_: Frequency of the data trained on; None for the pretrained model, which knows any.
         trained_until_: Last date that the training or its validation saw, ISO text or integer; None
             for the pretrained model, which has seen no data.
-        training_log_: One row per training step.
+        training_log_: One row per training step of the last run.
+        share_: How much of the trained weights was taken: 1, or less where training began with a
+            model and held-out ends did not say that all of it helps (:mod:`explstm.finetuning`).
         findings_: What was repaired in the data or noticed about them.
         growth_: The curve of every series and the reason for it, as a table, after ``fit``.
 
@@ -100,6 +102,7 @@ class ExpLSTM(Parameters):
     freq_: Freq | None
     trained_until_: str | int | None
     training_log_: tuple[LogRow, ...]
+    share_: float
     findings_: tuple[Finding, ...]
     growth_: pd.DataFrame
     panel_: Panel | None
@@ -228,43 +231,33 @@ class ExpLSTM(Parameters):
             )
         names = {"id_col": id_col, "time_col": time_col, "target_col": target_col}
         panel = _to_panel(df, freq=self.freq, fill=fill, **names)
-        if self.val_size is None and self.init != "random":
-            training = training.model_copy(
-                update={"val_size": validation_size(int(panel.lengths_N.min()), h)}
-            )
         season_length = self._season_length_of(panel)
         spec, weights, view = self._initial_network(h, training)
-        preprocessing = replace(view, season_length=season_length)
-        space, validate = split_holdout(panel, preprocessing, training, spec.horizon)
+        view = replace(view, season_length=season_length)
+        start = Start(self.backend, spec, weights, view, training)  # type: ignore[arg-type]
         fingerprint = fingerprint_panel(panel)
-        engine = make_engine(self.backend, spec, weights)  # type: ignore[arg-type]
-        result = train(
-            engine,
-            OriginBatches.from_training(space, spec.horizon, training),
-            training,
-            validate=validate,
-            checkpoint_dir=checkpoint_dir,
-            resume=resume,
-            on_step=on_step,
-            identity={
-                "data": fingerprint,
-                "growth": self.growth,
-                "season_length": list(season_length),
-                "horizon": h,
-            },
-        )
-        self._engine, self.panel_, self.horizon_ = engine, panel, h
+        identity = {
+            "data": fingerprint,
+            "growth": self.growth,
+            "season_length": list(season_length),
+            "horizon": h,
+        }
+        folder = None if checkpoint_dir is None else Path(checkpoint_dir)
+        course = Course(folder, resume, on_step, identity)
+        mixes = self.init != "random" and self.val_size is None
+        trained = fine_tune(start, panel, h, course) if mixes else fit_network(start, panel, course)
+        self._engine, self.panel_, self.horizon_ = trained.engine, panel, h
         self._taken_with = None
         self.freq_ = panel.freq if isinstance(panel.freq, str) else int(panel.freq)
-        self.spec_, self.weights_, self.preprocessing_ = spec, result.weights, preprocessing
-        self.training_, self.training_log_ = training, result.log
+        self.spec_, self.weights_, self.preprocessing_ = spec, trained.weights, view
+        self.training_, self.training_log_, self.share_ = training, trained.log, trained.share
         self.data_fingerprint_, self.trained_until_ = fingerprint, last_date(panel.ds_S)
         self.findings_ = panel.findings
         self.growth_ = pd.DataFrame(
             {
-                "unique_id": space.ids_N,
-                "curve": space.transform.names_N,
-                "reason": space.reasons_N,
+                "unique_id": trained.space.ids_N,
+                "curve": trained.space.transform.names_N,
+                "reason": trained.space.reasons_N,
             }
         )
         return self

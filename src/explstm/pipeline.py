@@ -31,6 +31,7 @@ from explstm.options import DataOptions
 from explstm.runfolder import RECORD, RunFolder, describe_run, open_run
 
 if TYPE_CHECKING:
+    from explstm.benchmark import Report
     from explstm.compare import Comparison
     from explstm.trial import Trial
 
@@ -227,6 +228,7 @@ def pretrain_network(
     out: Path,
     *,
     backend: str = "torch",
+    device: str = "cpu",
     resume: bool = False,
     force: bool = False,
     on_step: OnStep | None = None,
@@ -237,6 +239,7 @@ def pretrain_network(
         config: TOML file, see :class:`explstm.pretrain.PretrainConfig`.
         out: The run folder to make.
         backend: ``"torch"`` or ``"tensorflow"``.
+        device: Where PyTorch computes, such as ``"cuda"``.
         resume: Continue from the checkpoint of an interrupted run.
         force: Replace an older run folder; without ``resume`` also its checkpoint.
         on_step: Called with every row of the training log.
@@ -250,7 +253,8 @@ def pretrain_network(
     arguments["seed"] = run_config.training.random_seed
     with open_run(out, force=force) as run, kept_checkpoint(out, resume, force) as checkpoint:
         spec = run_config.network
-        engine = make_engine(backend, spec, init_weights(spec, arguments["seed"]))  # type: ignore[arg-type]
+        weights = init_weights(spec, arguments["seed"])
+        engine = make_engine(backend, spec, weights, device=device)  # type: ignore[arg-type]
         result = train(
             engine,
             pretrain.PriorBatches(run_config),
@@ -283,11 +287,12 @@ def benchmark_competition(
     classical: bool = False,
     held_out: bool = False,
     force: bool = False,
-) -> pd.DataFrame:
-    """Forecast a classic competition and score the forecasts, beside those to beat.
+) -> "Report":
+    """Forecast a competition and score the forecasts, beside those to beat.
 
     Args:
-        competition: ``"m1"``, ``"m3"`` or ``"tourism"``, or any name for files of one's own.
+        competition: ``"m1"``, ``"m3"``, ``"tourism"``, ``"m4-hourly"`` or ``"m4-weekly"``, or any
+            name for files of one's own. M4 is downloaded when it is first asked for.
         out: The run folder to make.
         parts: Files of the training part and of the test part, instead of a competition.
         season_length: Of these files; by their frequency if not given.
@@ -319,10 +324,11 @@ def benchmark_competition(
         scores = benchmark.run_benchmark(
             name, model, groups=groups, classical=classical, held_out=held_out
         )
-        table = benchmark.to_table(scores)
-        run.write_table("scores.csv", table)
+        report = benchmark.make_report(scores)
+        run.write_table("scores.csv", report.scores)
+        run.write_table("coverage.csv", report.coverage)
         write_record(run, "benchmark", arguments)
-    return table
+    return report
 
 
 @contextmanager

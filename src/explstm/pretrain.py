@@ -131,16 +131,20 @@ def judge_on(config: PretrainConfig) -> Callable[[Engine], float] | None:
     """How good a network is on the held-out ends of the training series of competitions.
 
     Returns:
-        A function of an engine: the geometric mean over all groups of the MASE of its median
-        forecasts, made as the saved model makes them; None where the configuration names no
-        competition.
+        A function of an engine: the geometric mean of two errors of its median forecasts, made as
+        the saved model makes them. MASE, itself a geometric mean over the groups, counts every
+        group alike; sMAPE in per cent, a mean over all values, counts every series alike and is
+        steadier, because small groups of wild series do not decide it. None where the
+        configuration names no competition.
     """
     tasks = [_hold_out(group, config) for name in config.judges for group in load_groups(name)]
     if not tasks:
         return None
+    values = [task.future_NH.size for task in tasks]
 
     def judge(engine: Engine) -> float:
-        return float(np.exp(np.mean([np.log(task.score(engine)) for task in tasks])))
+        mase_G, smape_G = np.transpose([task.score(engine) for task in tasks])
+        return float(np.sqrt(np.exp(np.log(mase_G).mean()) * np.average(smape_G, weights=values)))
 
     return judge
 
@@ -154,12 +158,15 @@ class _Task:
     scale_N: FloatArray
     view: Preprocessing
 
-    def score(self, engine: Engine) -> float:
-        """The mean over series of the MASE of an engine."""
-        y_NHP = forecast_panel(engine, self.past, self.view, self.future_NH.shape[1])
-        error_N = np.abs(y_NHP[:, :, 0] - self.future_NH).mean(axis=1)
+    def score(self, engine: Engine) -> tuple[float, float]:
+        """The mean over series of the MASE of an engine, and its sMAPE in per cent."""
+        y_NH = forecast_panel(engine, self.past, self.view, self.future_NH.shape[1])[:, :, 0]
+        error_NH = np.abs(y_NH - self.future_NH)
         moved_N = self.scale_N > 0
-        return float(np.mean(error_N[moved_N] / self.scale_N[moved_N]))
+        mase = np.mean(error_NH.mean(axis=1)[moved_N] / self.scale_N[moved_N])
+        size_NH = np.abs(y_NH) + np.abs(self.future_NH)
+        smape_NH = np.divide(200 * error_NH, size_NH, out=np.zeros_like(size_NH), where=size_NH > 0)
+        return float(mase), float(smape_NH.mean())
 
 
 def _hold_out(group: Group, config: PretrainConfig) -> _Task:

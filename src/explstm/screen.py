@@ -17,12 +17,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas as pd
 
+    from explstm.benchmark import Report
     from explstm.compare import Comparison
     from explstm.pipeline import Outcome
 
 MAX_ROWS = 24
 PLAIN_WIDTH = 160
 SHOWN_METRICS = ("MASE", "sMAPE", "MAE", "RMSE", "R2")
+SHOWN_LEVELS = (80, 95)
 SHOWN_SCORES = (
     *("group", "model", "series", "MASE", "sMAPE", "MAPE", "coverage-80", "coverage-95"),
     *("scaled quantile loss", "seconds"),
@@ -102,13 +104,18 @@ class Screen:
         self._print_table(wide.sort_values(shown)[shown].reset_index().rename_axis(columns=None))
         _write("Now both frameworks, trained from scratch; this takes a minute or two.")
 
-    def show_scores(self, scores: "pd.DataFrame", out: Path) -> None:
-        """Show what ``benchmark`` found: the metrics of every model on every group."""
+    def show_scores(self, report: "Report", out: Path) -> None:
+        """Show what ``benchmark`` found: the metrics, and the coverage near, midway and far."""
         if self.as_json:
-            self.write_json({"out": str(out), "scores": _records(scores)})
+            tables = {name: _records(getattr(report, name)) for name in ("scores", "coverage")}
+            self.write_json({"out": str(out), **tables})
             return
-        shown = [name for name in SHOWN_SCORES if name in scores.columns]
-        self._print_table(scores[shown])
+        from explstm.coverage import summarise_coverage
+
+        shown = [name for name in SHOWN_SCORES if name in report.scores.columns]
+        self._print_table(report.scores[shown])
+        _write("Share of the values within the intervals, by step (all in coverage.csv):")
+        self._print_table(summarise_coverage(report.coverage, SHOWN_LEVELS))
         _write(escape(f"wrote {out}"))
 
     def write_json(self, value: Any) -> None:

@@ -128,11 +128,19 @@ class Engine(Protocol):
         """Continue where :meth:`dump_optimizer` was; training then goes on to the same bits."""
 
 
-def make_engine(backend: BackendName, spec: ModelSpec, weights: Arrays) -> Engine:
+def make_engine(
+    backend: BackendName, spec: ModelSpec, weights: Arrays, *, device: str = "cpu"
+) -> Engine:
     """Build a network in the framework asked for, which is imported only now.
 
+    Args:
+        backend: The framework.
+        spec: The network.
+        weights: Its weights under their canonical names.
+        device: Where PyTorch computes, such as ``"cuda"``; TensorFlow takes a GPU that it sees.
+
     Raises:
-        UsageError: The backend is unknown.
+        UsageError: The backend is unknown, or the device is not there.
         BackendNotInstalledError: Its framework is not installed.
         ModelFileError: The weights do not belong to the specification.
     """
@@ -152,7 +160,12 @@ def make_engine(backend: BackendName, spec: ModelSpec, weights: Arrays) -> Engin
             f"run {INSTALL[backend]} or use backend='numpy' to forecast.",
         ) from None
     engines = {"numpy": "NumpyEngine", "torch": "TorchEngine", "tensorflow": "TensorFlowEngine"}
-    engine: Engine = getattr(module, engines[backend])(spec, weights)
+    placed = {} if device == "cpu" else {"device": device}
+    if placed and backend != "torch":
+        raise UsageError(
+            "DEVICE", f"device={device!r} is for backend='torch'; leave it away with {backend!r}."
+        )
+    engine: Engine = getattr(module, engines[backend])(spec, weights, **placed)
     return engine
 
 

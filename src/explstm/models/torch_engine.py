@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from explstm.config import BackendName
+from explstm.errors import UsageError
 from explstm.models.engine import (
     Array,
     Arrays,
@@ -172,9 +173,12 @@ class TorchEngine:
             spec: What to build.
             weights: Its weights under their canonical names.
             device: Where it computes.
+
+        Raises:
+            UsageError: PyTorch knows no such device, or cannot reach it here.
         """
         self.spec = spec
-        self._device = torch.device(device)
+        self._device = _find_device(device)
         with torch.device("meta"):  # draws no initial weights, so the random state stays untouched
             network = Network(spec)
         self._network = network.to_empty(device=self._device)
@@ -266,7 +270,7 @@ class TorchEngine:
             return
         for name, tensor in self._trainable().items():
             training.optimizer.state[tensor] = {
-                "step": torch.tensor(float(training.step)),
+                "step": torch.tensor(float(training.step), device=self._device),
                 **{
                     long: self._from_canonical(name, state[f"{short}/{name}"]).contiguous()
                     for short, long in MOMENTS.items()
@@ -346,6 +350,19 @@ def _make_stacks(spec: ModelSpec) -> list[Stack]:
         stacks.append(Stack(spec, width, sizes))
         width = sizes[-1]
     return stacks
+
+
+def _find_device(device: str | torch.device) -> torch.device:
+    """The device of a name, once an array has been put there."""
+    try:
+        probe = torch.zeros(1, device=device)
+        probe.item()  # the meta device holds no numbers
+    except (RuntimeError, AssertionError) as error:
+        why = str(error).splitlines()[0].rstrip(".")
+        raise UsageError(
+            "DEVICE", f"device={str(device)!r} cannot be used here ({why}); use 'cpu' or 'cuda'."
+        ) from None
+    return probe.device
 
 
 def _is_transposed(name: str) -> bool:

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from explstm.models import torch_library
 from explstm.models.spec import ModelSpec, count_idle_biases, head_mask
 from explstm.models.torch_cells import STEPS, has_one_activation
 from explstm.models.torch_room import Gates, Room, Ticks, Workspace, take_raw
@@ -180,14 +181,18 @@ class Stack(nn.Module):
         """Take the cell, the width of the inputs and that of each layer, which is the same."""
         super().__init__()
         self._spec = spec
+        self._size = sizes[0]
         inputs = (input_size, *sizes)
-        self.layers = nn.ModuleList(Layer(spec, *widths) for widths in pairwise(inputs))
+        self._layers = [Layer(spec, *widths) for widths in pairwise(inputs)]
+        self.layers = nn.ModuleList(self._layers)  # so that PyTorch finds their parameters
         self._pool: list[Workspace] = []
 
     def forward(self, inputs_TCB: Tensor) -> Tensor:
         """Hidden states (T, C, B) of the last layer, valid until gradients have been taken."""
-        weights = [layer() for layer in self.layers]
-        learning = weights[0].requires_grad
+        learning = torch.is_grad_enabled()
+        if learning and torch_library.suits(self._spec, inputs_TCB, self._size):
+            return torch_library.run(inputs_TCB, self._layers)
+        weights = [layer() for layer in self._layers]
         hidden = [
             self._learn(block_TCB, weights) if learning else self._read(block_TCB, weights)
             for block_TCB in inputs_TCB.split(SERIES_PER_BLOCK[learning], 2)
