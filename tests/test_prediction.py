@@ -232,13 +232,3 @@ def test_intervals_are_widened_as_asked_and_the_median_is_not(rng):
     np.testing.assert_allclose(wide[:, 1], narrow[:, 1], rtol=1e-12)
     spread = narrow[:, [0, 2]] - narrow[:, [1]]
     np.testing.assert_allclose(wide[:, [0, 2]] - wide[:, [1]], 1.5 * spread, rtol=1e-6)
-
-
-def test_the_season_of_all_stretches_is_that_of_the_history(rng):
-    """What is fitted is fitted on data: never again on the path that was forecast from it."""
-    season_M = np.array([0.3, -0.2, 0.1, -0.2])
-    y = np.exp(np.resize(season_M, 24) + rng.normal(0, 0.15, 24))
-    index_M = to_growth_space(make_panel(y), season_length=(4,)).seasonality.indices[0][0]
-    engine = FixedEngine([[0.0], [0.0]], quantiles=(0.5,))
-    path = forecast_panel(engine, make_panel(y), Preprocessing("log", (4,), 64), 12)[0, :, 0]
-    np.testing.assert_allclose(np.diff(np.log(path)), np.diff(np.resize(index_M, 12)), atol=1e-9)

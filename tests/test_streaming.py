@@ -299,11 +299,11 @@ def test_what_is_fitted_when_the_stream_begins_is_kept(n_features, rng, tmp_path
 
 
 @pytest.mark.parametrize("kind", ["pandas", "polars"])
-@pytest.mark.parametrize("h", [None, 3, 40])
-def test_without_updates_a_stream_forecasts_as_the_model(h, kind, series):
+@pytest.mark.parametrize(("h", "season_length"), [(None, None), (3, (4, 12)), (24, None), (60, 1)])
+def test_without_updates_a_stream_forecasts_as_the_model(h, season_length, kind, series):
     df = make_table(cut(series, BEGUN))
     df = df if kind == "pandas" else pl.from_pandas(df)
-    model = ExpLSTM()
+    model = ExpLSTM(season_length=season_length)
     tables = [model.stream(df).predict(h, [80, 95.5]), model.predict(df, h, [80, 95.5])]
     assert isinstance(tables[0], type(df))
     found, expected = (table.to_pandas() if kind == "polars" else table for table in tables)

@@ -356,8 +356,9 @@ class ExpLSTM(Parameters):
 
         Returns:
             A stream, which forecasts as :meth:`predict` does until it is updated. The network sees
-            the last ``window`` steps of a history, as there, and then whatever comes; so a stream
-            with updates, or a horizon beyond the network's, that exceeds the window has seen more.
+            the last ``window`` steps of a history, as there, and then whatever comes, so that it
+            may come to see more. Beyond the network's own horizon :meth:`predict` fits seasonal
+            indices again on the history and its median path; a stream keeps them.
 
         Raises:
             UsageError: Nothing was fitted or loaded, or an argument cannot be used.

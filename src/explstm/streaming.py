@@ -5,7 +5,9 @@ recurrent states, forecasts of the last origins), so that :meth:`Stream.update` 
 values it is given and memory does not grow. The curve of each series and its seasonal indices are
 those of the histories that the stream began with; everything else goes on. The forecasts are those
 of one pass over all values from the first that the network was shown, with the same curves and
-indices, to rounding.
+indices, to rounding. :meth:`explstm.ExpLSTM.predict` differs from that in two things: it shows the
+network no more than the last window, and beyond the network's own horizon it fits the seasonal
+indices again, on the history and the median path.
 
 Axes: N series, M series of an update, h horizon, P probabilities.
 """
