@@ -86,7 +86,7 @@ class Running:
 
 def compute_features(
     z_S: FloatArray,
-    magnitude_S: FloatArray,
+    raw_S: FloatArray,
     starts_N1: IntArray,
     transform: Transform,
     n_features: int,
@@ -96,7 +96,7 @@ def compute_features(
 
     Args:
         z_S: Levels without a seasonal part.
-        magnitude_S: Magnitudes of the levels with it.
+        raw_S: Levels with it.
         starts_N1: First step of each series, and the total.
         transform: The curve of each series.
         n_features: How many of ``FEATURES`` the network sees, the first ones.
@@ -120,7 +120,7 @@ def compute_features(
         # Past its end a series repeats its last step: no change, and nothing to overflow.
         scale_TB, features_BTF, running.sums_NC[block_B] = _block_features(
             z_S[index_BT.T],
-            magnitude_S[index_BT.T],
+            np.abs(raw_S[index_BT.T]),
             lengths_N[block_B] - 1,
             _Kind.of(transform, block_B),
             n_features,

@@ -144,9 +144,7 @@ def to_growth_space(
         seasonality, z_S = remove_seasonality(raw_S, starts_N1, season_length)
     else:
         z_S = raw_S - past(seasonality, starts_N1)
-    scale_S, features_SF, running = compute_features(
-        z_S, np.abs(raw_S), starts_N1, transform, n_features
-    )
+    scale_S, features_SF, running = compute_features(z_S, raw_S, starts_N1, transform, n_features)
     anchor_S = _anchor(z_S, transform)
     return GrowthPanel(
         panel.ids_N, starts_N1, z_S, anchor_S, scale_S, features_SF, transform, seasonality,
@@ -171,7 +169,7 @@ def continue_growth_space(before: GrowthPanel, starts_N1: IntArray, y_S: FloatAr
     raw_S = to_level(before.transform, y_S, lengths_N)
     z_S = raw_S - past(seasonality, starts_N1)
     scale_S, features_SF, running = compute_features(
-        z_S, np.abs(raw_S), starts_N1, before.transform, before.features_SF.shape[1], before.running
+        z_S, raw_S, starts_N1, before.transform, before.features_SF.shape[1], before.running
     )
     anchor_S = _anchor(z_S, before.transform)
     return GrowthPanel(
