@@ -15,10 +15,15 @@ from explstm.growth import (
     N_FEATURES,
     SCALE_DECAY,
     SMOOTHINGS,
+    continue_growth_space,
     from_growth_space,
+    put_last,
     relative_scale,
+    take_last,
     to_growth_space,
 )
+from explstm.scaling import GROWTH_NAMES
+from explstm.seasonality import carry_on
 from panels import grow, make_panel
 
 
@@ -252,3 +257,46 @@ def test_the_relative_scale_is_the_typical_change_in_parts_of_the_level(rng):
         assert relative_scale(space.features_SF[-1]) == pytest.approx(change / 0.03, rel=0.1)
     scaled = to_growth_space(make_panel(y), growth="standard", season_length=1)
     np.testing.assert_array_equal(relative_scale(scaled.features_SF), 1.0)
+
+
+@pytest.mark.parametrize("n_features", [N_FEATURES, len(FEATURES)])
+@pytest.mark.parametrize("growth", [name for name in GROWTH_NAMES if name != "auto"])
+def test_a_space_is_continued_step_by_step_as_if_read_at_once(growth, n_features, rng):
+    """Levels, scales and features of later steps, from nothing but the last step before them."""
+    ends, begun = (40, 1, 9, 30), np.array([25, 1, 2, 29])
+    y = [grow(rng, n) * np.resize([1.2, 0.9, 1.0, 0.9], n) for n in ends]
+    options = {"growth": growth, "season_length": (4,), "n_features": n_features}
+    space = to_growth_space(make_panel(*(y[i][:n] for i, n in enumerate(begun))), **options)
+    late_N = np.array(ends) - begun
+    whole = to_growth_space(
+        make_panel(*y),
+        transform=space.transform,
+        seasonality=carry_on(space.seasonality, late_N),
+        n_features=n_features,
+    )
+    last = take_last(space, np.arange(4))
+    while late_N.any():
+        picked = np.flatnonzero(late_N)
+        steps_M = np.minimum(late_N[picked], [2, 1, 3][: len(picked)])
+        first_M = np.array(ends)[picked] - late_N[picked]
+        parts = [y[i][a : a + n] for i, a, n in zip(picked, first_M, steps_M, strict=True)]
+        starts_M1 = np.concatenate(([0], np.cumsum(steps_M)))
+        more = continue_growth_space(take_last(last, picked), starts_M1, np.concatenate(parts))
+        at_S = np.concatenate(
+            [
+                whole.starts_N1[i] + a + np.arange(n)
+                for i, a, n in zip(picked, first_M, steps_M, strict=True)
+            ]
+        )
+        for name in ("z_S", "anchor_S", "scale_S", "features_SF"):
+            found, expected = getattr(more, name), getattr(whole, name)[at_S]
+            np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-9)
+        put_last(last, picked, take_last(more, np.arange(len(picked))))
+        late_N[picked] -= steps_M
+    for name in ("z_S", "features_SF"):
+        expected = getattr(take_last(whole, np.arange(4)), name)
+        np.testing.assert_allclose(getattr(last, name), expected, rtol=1e-6, atol=1e-9)
+    output_NHQ = np.ones((4, 6, 1))
+    np.testing.assert_allclose(
+        from_growth_space(last, output_NHQ), from_growth_space(whole, output_NHQ), rtol=1e-9
+    )

@@ -7,7 +7,7 @@ import pytest
 
 from explstm import mixing
 from explstm.growth import to_growth_space
-from explstm.mixing import mix_views, past_error, past_origins
+from explstm.mixing import PastForecasts, mix_views, past_error, past_origins, recall
 from explstm.models.numpy_engine import NumpyEngine
 from explstm.models.spec import ModelSpec, init_weights
 from explstm.prediction import Preprocessing, forecast_panel
@@ -135,3 +135,28 @@ def test_a_line_that_falls_below_zero_counts_as_zero_for_what_is_positive(monkey
     mixed = forecast_panel(Falls(), panel, both, 12)[0, :, 0]
     first = forecast_panel(Falls(), panel, replace(both, beside="log"), 12)[0, :, 0]
     np.testing.assert_allclose(mixed[4:], first[4:] / 2, rtol=1e-9)
+
+
+def test_past_forecasts_go_on_and_are_judged_by_what_came(rng):
+    """Read in parts of any size, they are those of the last thirteen origins of the whole."""
+    y = [grow(rng, 40), grow(rng, 9)]
+    whole = make_panel(*y)
+    median_NTK = rng.normal(size=(2, 40, 3))  # from every step
+    kept = PastForecasts.none(2, 3)
+    space = to_growth_space(whole, growth="log", season_length=1)
+    for ends, steps in (((20, 5), (20, 5)), ((21, 5), (1, 0)), ((40, 9), (19, 4))):
+        cut = make_panel(*(values[:end] for values, end in zip(y, ends, strict=True)))
+        part = to_growth_space(cut, transform=space.transform, season_length=1)
+        median_NOK = np.full((2, 13, 3), np.nan)
+        for place, end in enumerate(ends):
+            first = max(end - 13, 0)
+            median_NOK[place, 13 - (end - first) :] = median_NTK[place, first:end]
+        kept = kept.followed_by(recall(part, cut.y_S, median_NOK), np.array(steps))
+    for place, n in enumerate((40, 9)):
+        z, scale = (array[space.starts_N1[place] :] for array in (space.z_S, space.scale_S))
+        errors = [
+            abs(np.exp(z[o] + scale[o] * median_NTK[place, o, k]) - y[place][o + k + 1])
+            for o in range(max(n - 13, 0), n - 1)
+            for k in range(min(3, n - 1 - o))
+        ]
+        np.testing.assert_allclose(kept.error_N()[place], np.mean(errors), rtol=1e-12)

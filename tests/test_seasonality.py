@@ -7,9 +7,11 @@ from explstm.errors import UsageError
 from explstm.seasonality import (
     DECAY,
     TEST_LEVEL,
+    carry_on,
     future,
     future_error,
     moving_trend,
+    past,
     remove_seasonality,
 )
 
@@ -206,3 +208,22 @@ def test_without_a_season_there_is_no_error_of_one(rng):
     nothing, _ = remove_seasonality(z_S, np.array([0, 60]), 1)
     short, _ = remove_seasonality(z_S[:20], np.array([0, 20]), 12)
     assert future_error(nothing).tolist() == future_error(short).tolist() == [0.0]
+
+
+def test_indices_are_carried_on_to_what_comes_next(rng):
+    """Two series, two seasons, and so many steps later; past and future tell one story."""
+    t = np.arange(96)
+    y = [
+        (n + 1) * np.sin(t / 3) + np.cos(t * np.pi / 6) + np.resize([0.5, -0.5], 96) for n in (0, 1)
+    ]
+    seasonality, left_S = fit(*y, season_length=(2, 12))
+    assert seasonality.found_N(2).all() and seasonality.found_N(12).all()
+    starts_N1, ahead_NH = starts_of(*y), future(seasonality, 40)
+    np.testing.assert_allclose(past(seasonality, starts_N1), np.concatenate(y) - left_S, atol=1e-12)
+    later = carry_on(seasonality, np.array([7, 15]))
+    np.testing.assert_array_equal(future(later, 20)[0], ahead_NH[0, 7:27])
+    np.testing.assert_array_equal(future(later, 20)[1], ahead_NH[1, 15:35])
+    np.testing.assert_array_equal(
+        past(later, np.array([0, 7, 22])), np.concatenate((ahead_NH[0, :7], ahead_NH[1, :15]))
+    )
+    np.testing.assert_array_equal(future_error(later), future_error(seasonality))

@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
 import pandas as pd
 
 from explstm.bundle import Bundle, load_bundle, load_pretrained, save_bundle
@@ -24,10 +23,11 @@ from explstm.intervals import check_levels, name_columns, to_probabilities
 from explstm.models.engine import make_engine
 from explstm.models.spec import ModelSpec, Weights, init_weights
 from explstm.parameters import Parameters
-from explstm.prediction import Preprocessing, forecast_panel
+from explstm.prediction import Preprocessing, check_horizon, forecast_panel
 from explstm.scaling import GROWTH_NAMES
 from explstm.seasonality import check_season_lengths
 from explstm.settings import Settings, read_settings, refuse_settings
+from explstm.streaming import Stream
 from explstm.training import LogRow
 
 DEFAULTS = TrainingConfig()
@@ -222,7 +222,7 @@ class ExpLSTM(Parameters):
             DataError: Data that cannot be used.
             TrainingError: The training diverged.
         """
-        h = _check_horizon(h)
+        h = check_horizon(h)
         training = self.training_config()
         if self.backend not in TRAINABLE_BACKENDS:
             raise UsageError(
@@ -327,28 +327,73 @@ class ExpLSTM(Parameters):
             DataError: Data that cannot be used.
         """
         self._require_fitted()
-        h = self.horizon_ if h is None else _check_horizon(h)
+        h = self.horizon_ if h is None else check_horizon(h)
         levels = check_levels(level, self.spec_, self.training_.loss)
-        panel = self.panel_
-        if df is not None:
-            names = {"id_col": id_col, "time_col": time_col, "target_col": target_col}
-            panel = self._build_history(df, fill=fill, **names)
+        names = {"id_col": id_col, "time_col": time_col, "target_col": target_col}
+        panel, preprocessing = self._history(df, "predict", fill=fill, **names)
+        probabilities = to_probabilities(levels)
+        y_NHP = forecast_panel(self._engine, panel, preprocessing, h, probabilities)
+        columns_NH = name_columns(y_NHP, self.alias, levels)
+        return forecast_frame(panel, h, columns_NH)
+
+    def stream(
+        self,
+        df: Any = None,
+        *,
+        id_col: str = "unique_id",
+        time_col: str = "ds",
+        target_col: str = "y",
+        fill: Fill = "error",
+    ) -> Stream:
+        """Begin a stream: forecasts of series that go on, whose past is read once.
+
+        Args:
+            df: Histories to begin with, as for :meth:`predict`; by default the training data.
+            id_col: Column of series ids in ``df`` and in the updates.
+            time_col: Column of timestamps or integers in ``df`` and in the updates.
+            target_col: Column of values in ``df`` and in the updates.
+            fill: What becomes of missing steps in ``df``; updates must have none.
+
+        Returns:
+            A stream, which forecasts as :meth:`predict` does until it is updated. The network sees
+            the last ``window`` steps of a history, as there, and then whatever comes, so that it
+            may come to see more. Beyond the network's own horizon :meth:`predict` fits seasonal
+            indices again on the history and its median path; a stream keeps them.
+
+        Raises:
+            UsageError: Nothing was fitted or loaded, or an argument cannot be used.
+            DataError: Data that cannot be used.
+        """
+        self._require_fitted()
+        names = {"id_col": id_col, "time_col": time_col, "target_col": target_col}
+        panel, preprocessing = self._history(df, "stream", fill=fill, **names)
+        return Stream(
+            self.spec_,
+            self.weights_,
+            panel,
+            preprocessing,
+            horizon=self.horizon_,
+            loss=self.training_.loss,
+            alias=self.alias,
+        )
+
+    def _history(self, df: Any, caller: str, **options: Any) -> tuple[Panel, Preprocessing]:
+        """The histories to forecast, the training data where there is no table, and their view."""
+        panel = self.panel_ if df is None else self._build_history(df, **options)
         if panel is None:
             raise UsageError(
-                "PREDICT_WITHOUT_DATA", "this model holds no data of its own; call predict(df=...)."
+                "PREDICT_WITHOUT_DATA",
+                f"this model holds no data of its own; call {caller}(df=...).",
             )
         if self.alias in (panel.layout.id_col, panel.layout.time_col):
             raise UsageError(
                 "ALIAS_TAKEN",
                 f"alias={self.alias!r} is a column of df already; choose another alias.",
             )
-        probabilities = to_probabilities(levels)
         preprocessing = self.preprocessing_
         if self.freq_ is None:  # a model of any frequency
             preprocessing = replace(preprocessing, season_length=self._season_length_of(panel))
-        y_NHP = forecast_panel(self._engine, panel, preprocessing, h, probabilities)
-        columns_NH = name_columns(y_NHP, self.alias, levels)
-        return forecast_frame(panel, h, columns_NH)
+        return panel, preprocessing
 
     def _require_fitted(self) -> None:
         """Take the model that ``init`` names where nothing was fitted, and again when told else."""
@@ -469,9 +514,3 @@ def last_date(ds_S: Any) -> str | int:
     """The latest of some dates, as JSON can hold it: ISO text, or an integer."""
     latest = ds_S.max()
     return int(latest) if ds_S.dtype.kind == "i" else pd.Timestamp(latest).isoformat()
-
-
-def _check_horizon(h: int) -> int:
-    if isinstance(h, bool) or not isinstance(h, int | np.integer) or h < 1:
-        raise UsageError("HORIZON_RANGE", f"h={h!r} is not a horizon; pass a whole number from 1.")
-    return int(h)

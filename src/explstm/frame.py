@@ -11,6 +11,7 @@ Axes: N series in a panel, S steps of all series laid end to end (flat), H horiz
 
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import tzinfo
 from typing import Any
 
 import numpy as np
@@ -56,6 +57,7 @@ __all__ = [
     "Finding",
     "Panel",
     "build_panel",
+    "dates_after",
     "drop_last",
     "forecast_frame",
     "future_ds",
@@ -154,8 +156,15 @@ def future_ds(panel: Panel, h: int) -> Dates:
     rule = parse_freq(panel.freq)
     # Counted from the first date, so that a 30th stays a 30th after a February.
     first_N = to_local(panel.ds_S[panel.starts_N1[:-1]], rule, panel.time_zone)
-    step_NH = panel.lengths_N[:, None] + np.arange(h)
-    return from_local(add_steps(first_N[:, None], step_NH, rule), rule, panel.time_zone)
+    return dates_after(first_N, panel.lengths_N, h, rule, panel.time_zone)
+
+
+def dates_after(
+    first_N: Dates, steps_N: npt.NDArray[np.int64], h: int, rule: Rule, time_zone: tzinfo | None
+) -> Dates:
+    """The ``h`` dates (N, h) that follow so many steps from each first date, which is local."""
+    step_NH = steps_N[:, None] + np.arange(h)
+    return from_local(add_steps(first_N[:, None], step_NH, rule), rule, time_zone)
 
 
 def panel_frame(panel: Panel, columns: Mapping[str, npt.NDArray[Any]] | None = None) -> Any:

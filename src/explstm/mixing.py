@@ -2,10 +2,11 @@
 
 Contract: a network whose inputs have no unit can look at the same series on two curves, such as the
 logarithm, on which growth continues by a rate, and the straight line, on which it continues by
-steps. :func:`past_error` scores the median forecasts from the last origins of every series against
-what came after them, in data units; :func:`mix_views` weighs each view by a power of its error. A
-mean of rising quantiles rises. Nothing here sees a step that the caller has not given. The season
-is the one fitted on the whole history, so past errors of seasonal series flatter, both views alike.
+steps. :class:`PastForecasts` scores the median forecasts from the last origins of every series
+against what came after them, in data units, and goes on with a series at a fixed size;
+:func:`mix_views` weighs each view by a power of its error. A mean of rising quantiles rises.
+Nothing here sees a step that the caller has not given. The season is the one fitted on the whole
+history, so past errors of seasonal series flatter, both views alike.
 
 Source: Bates & Granger (1969), The combination of forecasts (weights by the inverse of the squared
 error).
@@ -14,12 +15,14 @@ Axes: N series, R rows: past origins of all series, H horizon, P probabilities.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from explstm.growth import GrowthPanel
 from explstm.ragged import BoolArray, FloatArray, IntArray
-from explstm.scaling import Transform, from_level, to_level
+from explstm.scaling import from_level
+from explstm.seasonality import season_at
 
 PAST_ORIGINS = 12
 """Last origins of a series that its views are judged by."""
@@ -39,6 +42,81 @@ def past_origins(lengths_N: IntArray, n_steps: int) -> BoolArray:
     return (time_T >= first_N1) & (time_T <= last_N1)
 
 
+@dataclass(frozen=True)
+class PastForecasts:
+    """What was forecast from the last origins of every series, and what came.
+
+    Attributes:
+        forecast_NOK: Medians in data units from the last ``PAST_ORIGINS`` origins and from the last
+            step, for up to as many steps after each; NaN where there is no such origin.
+        y_NO: Values at these origins; NaN where there is none.
+    """
+
+    forecast_NOK: FloatArray
+    y_NO: FloatArray
+
+    @classmethod
+    def none(cls, n_series: int, horizon: int) -> "PastForecasts":
+        """Those of series that have not been forecast yet."""
+        shape = (n_series, PAST_ORIGINS + 1, min(horizon, PAST_ORIGINS))
+        return cls(np.full(shape, np.nan), np.full(shape[:2], np.nan))
+
+    def error_N(self) -> FloatArray:
+        """Mean absolute error of the forecasts that can be judged; NaN where none can."""
+        n_origins, n_steps = self.forecast_NOK.shape[1:]
+        later_OK = np.arange(n_origins)[:, None] + 1 + np.arange(n_steps)
+        came_NOK = self.y_NO[:, np.minimum(later_OK, n_origins - 1)]
+        known_NOK = (later_OK < n_origins) & ~np.isnan(self.forecast_NOK)
+        error_NOK = np.where(known_NOK, np.abs(self.forecast_NOK - came_NOK), 0.0)
+        total_N, known_N = error_NOK.sum(axis=(1, 2)), known_NOK.sum(axis=(1, 2))
+        return np.divide(total_N, known_N, out=np.full(len(total_N), np.nan), where=known_N > 0)
+
+    def followed_by(self, later: "PastForecasts", steps_N: IntArray) -> "PastForecasts":
+        """The last origins after so many more steps of every series, forecast as ``later`` says."""
+        n_origins = self.y_NO.shape[1]
+        place_NO = np.arange(n_origins) + steps_N[:, None]
+        new_NO, old_NO = place_NO >= n_origins, np.minimum(place_NO, n_origins - 1)
+        old_NOK = np.take_along_axis(self.forecast_NOK, old_NO[:, :, None], axis=1)
+        return PastForecasts(
+            np.where(new_NO[:, :, None], later.forecast_NOK, old_NOK),
+            np.where(new_NO, later.y_NO, np.take_along_axis(self.y_NO, old_NO, axis=1)),
+        )
+
+    def take(self, series_M: IntArray) -> "PastForecasts":
+        """Those of some series, copied."""
+        return PastForecasts(self.forecast_NOK[series_M], self.y_NO[series_M])
+
+    def put(self, series_M: IntArray, later: "PastForecasts") -> None:
+        """Set those of some series, in place."""
+        self.forecast_NOK[series_M] = later.forecast_NOK
+        self.y_NO[series_M] = later.y_NO
+
+
+def recall(space: GrowthPanel, y_S: FloatArray, median_NOK: FloatArray) -> PastForecasts:
+    """Carry forecasts from the last origins of every series to data units.
+
+    Args:
+        space: The series in growth space.
+        y_S: The same series in data units.
+        median_NOK: Medians of the network from the last steps; NaN where it was not asked.
+    """
+    back_O = np.arange(median_NOK.shape[1]) - median_NOK.shape[1] + 1
+    at_NO = space.starts_N1[1:, None] - 1 + back_O
+    inside_NO = at_NO >= space.starts_N1[:-1, None]
+    at_NO = np.maximum(at_NO, space.starts_N1[:-1, None])
+    asked_NOK = inside_NO[:, :, None] & ~np.isnan(median_NOK)
+    z_NOK = space.anchor_S[at_NO, None] + space.scale_S[at_NO, None] * median_NOK
+    ahead_OK = back_O[:, None] + np.arange(median_NOK.shape[2])
+    series_N11 = np.arange(space.n_series)[:, None, None]
+    z_NOK += season_at(space.seasonality, series_N11, ahead_OK)
+    # Exponential curves are held within float64.
+    bound_N = np.where(space.transform.is_curve_N("log", "asinh"), LARGEST_EXPONENT, np.inf)
+    z_NOK = np.where(asked_NOK, z_NOK, 0.0).clip(-bound_N[:, None, None], bound_N[:, None, None])
+    forecast_NOK = from_level(space.transform, z_NOK, space.ids_N, overflow="cap")
+    forecast_NOK[~asked_NOK] = np.nan
+    return PastForecasts(forecast_NOK, np.where(inside_NO, y_S[at_NO], np.nan))
+
+
 def past_error(
     space: GrowthPanel, y_S: FloatArray, counts_N: IntArray, median_RH: FloatArray
 ) -> FloatArray:
@@ -53,23 +131,11 @@ def past_error(
     Returns:
         One number per series; NaN where no forecast can be judged.
     """
-    lengths_N = space.lengths_N
-    series_R = np.repeat(np.arange(space.n_series), counts_N)
-    back_R = np.arange(len(series_R)) - np.repeat(np.cumsum(counts_N) - 1, counts_N)
-    origin_R = space.starts_N1[1:][series_R] - 1 + back_R
-    judged_R = back_R < 0
-    series_R, origin_R, back_R = series_R[judged_R], origin_R[judged_R], back_R[judged_R]
-    step_H = np.arange(1, median_RH.shape[1] + 1)
-    known_RH = step_H <= -back_R[:, None]
-    later_RH = np.where(known_RH, origin_R[:, None] + step_H, origin_R[:, None])
-    season_S = to_level(space.transform, y_S, lengths_N) - space.z_S
-    z_RH = space.anchor_S[origin_R, None] + space.scale_S[origin_R, None] * median_RH[judged_R]
-    z_RH += season_S[later_RH]
-    forecast_RH = _to_data(space, series_R, np.where(known_RH, z_RH, 0.0))
-    error_RH = np.where(known_RH, np.abs(forecast_RH - y_S[later_RH]), 0.0)
-    total_N = np.bincount(series_R, error_RH.sum(axis=1), space.n_series)
-    known_N = np.bincount(series_R, known_RH.sum(axis=1), space.n_series)
-    return np.divide(total_N, known_N, out=np.full(space.n_series, np.nan), where=known_N > 0)
+    none = PastForecasts.none(space.n_series, median_RH.shape[1])
+    median_NOK = none.forecast_NOK
+    asked_NO = np.arange(median_NOK.shape[1]) >= median_NOK.shape[1] - counts_N[:, None]
+    median_NOK[asked_NO] = median_RH[:, : median_NOK.shape[2]]
+    return recall(space, y_S, median_NOK).error_N()
 
 
 def mix_views(y_VNHP: Sequence[FloatArray], error_VN: Sequence[FloatArray]) -> FloatArray:
@@ -86,14 +152,3 @@ def mix_views(y_VNHP: Sequence[FloatArray], error_VN: Sequence[FloatArray]) -> F
     weights_VN[:-1, np.isnan(best_N)] = 0.0
     weights_VN /= weights_VN.sum(axis=0)
     return np.asarray(np.einsum("vn,vnhp->nhp", weights_VN, np.array(y_VNHP)))
-
-
-def _to_data(space: GrowthPanel, series_R: IntArray, z_RH: FloatArray) -> FloatArray:
-    """Carry levels to data units; exponential curves are held within float64."""
-    curves = space.transform
-    of_rows = Transform(
-        curves.names_N[series_R], curves.centre_N[series_R], curves.unit_N[series_R]
-    )
-    bound_R1 = np.where(of_rows.is_curve_N("log", "asinh"), LARGEST_EXPONENT, np.inf)[:, None]
-    z_RH = np.clip(z_RH, -bound_R1, bound_R1)
-    return from_level(of_rows, z_RH, space.ids_N[series_R], overflow="cap")

@@ -15,7 +15,8 @@ the inverse returns to y within 1e-9 relative. The curves:
 
 A series without spread keeps unit 0: its z is 0, and every z leads back to its one value.
 
-Axes: N series in a panel, S steps of all series laid end to end, H horizon, Q quantiles.
+Axes: N series in a panel, M series picked, S steps of all series laid end to end, H horizon,
+Q quantiles.
 """
 
 import difflib
@@ -64,6 +65,15 @@ class Transform:
     def is_curve_N(self, *names: str) -> NDArray[np.bool_]:
         """Tell which series have one of the named curves."""
         return np.isin(self.names_N, names)
+
+    def take(self, series_M: IntArray) -> "Transform":
+        """The curves of some series, copied."""
+        return Transform(self.names_N[series_M], self.centre_N[series_M], self.unit_N[series_M])
+
+    def carries_S(self, y_S: FloatArray, lengths_N: IntArray) -> NDArray[np.bool_]:
+        """Tell which values, of all series laid end to end, their curve can carry."""
+        log_S = np.repeat(self.is_curve_N("log"), lengths_N)
+        return np.where(log_S, _is_carried(y_S, "log"), _is_carried(y_S, "linear"))
 
 
 def fit_transform(panel: Panel, growth: str = "auto") -> tuple[Transform, NDArray[Any]]:
@@ -182,11 +192,10 @@ def _choose_curves(panel: Panel) -> tuple[NDArray[np.str_], NDArray[Any]]:
 def _check_values(panel: Panel, chosen_N: NDArray[np.bool_], name: str) -> None:
     """Refuse values the named curve cannot carry."""
     chosen_S: Any = True if chosen_N.all() else np.repeat(chosen_N, np.diff(panel.starts_N1))
+    bad_S = chosen_S & ~_is_carried(panel.y_S, name)
     if name == "log":
-        bad_S = chosen_S & ~(panel.y_S > 0)
         rule, remedy = "growth='log' needs values above 0", "use growth='auto'"
     else:
-        bad_S = chosen_S & ~(np.abs(panel.y_S) <= LARGEST)
         rule = f"growth={name!r} needs magnitudes up to {LARGEST:g}"
         remedy = "divide the series by a constant"
     if bad_S.any():
@@ -197,6 +206,11 @@ def _check_values(panel: Panel, chosen_N: NDArray[np.bool_], name: str) -> None:
             f"{rule}, but series {quote(panel.ids_N[series])} has {panel.y_S[step]:g} at step "
             f"{step - int(panel.starts_N1[series]) + 1}; {remedy}.",
         )
+
+
+def _is_carried(y_S: FloatArray, name: str) -> NDArray[np.bool_]:
+    """Tell which values the named curve can carry."""
+    return y_S > 0 if name == "log" else np.abs(y_S) <= LARGEST
 
 
 def _fit_curve(

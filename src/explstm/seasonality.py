@@ -17,11 +17,11 @@ Source: Makridakis, Wheelwright & Hyndman (1998), Forecasting, ch. 3 (decomposit
 James & Stein (1961), Estimation with quadratic loss.
 
 Axes: N series in a panel, S steps of all series laid end to end, B series in a block, T time,
-J seasons, M places in a season, H horizon.
+J seasons, M places in a season (or series picked, in ``take`` and ``put``), H horizon.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -52,14 +52,54 @@ class Seasonality:
         """Tell in which series a season of this length was found."""
         return np.asarray(self.indices[self.lengths.index(length)].any(axis=1))
 
+    def take(self, series_M: IntArray) -> "Seasonality":
+        """That of some series, copied."""
+        indices = tuple(index_NM[series_M] for index_NM in self.indices)
+        variances = tuple(variance_N[series_M] for variance_N in self.variances)
+        return Seasonality(len(series_M), self.lengths, indices, variances)
+
+    def put(self, series_M: IntArray, later: "Seasonality") -> None:
+        """Set the indices of some series, in place."""
+        for index_NM, index_MM in zip(self.indices, later.indices, strict=True):
+            index_NM[series_M] = index_MM
+
 
 def future(seasonality: Seasonality, horizon: int) -> FloatArray:
     """Return the seasonal part ``(N, H)`` of the next ``horizon`` steps of every series."""
-    total_NH = np.zeros((seasonality.n_series, horizon))
-    step_H = np.arange(horizon)
+    series_N1 = np.arange(seasonality.n_series)[:, None]
+    return season_at(seasonality, series_N1, np.arange(horizon))
+
+
+def past(seasonality: Seasonality, starts_N1: IntArray) -> FloatArray:
+    """Return the seasonal part ``(S,)`` of the steps before, the last ones of every series."""
+    lengths_N = np.diff(starts_N1)
+    series_S = np.repeat(np.arange(seasonality.n_series), lengths_N)
+    ahead_S = np.arange(len(series_S)) - np.repeat(starts_N1[1:], lengths_N)
+    return season_at(seasonality, series_S, ahead_S)
+
+
+def season_at(seasonality: Seasonality, series: IntArray, ahead: IntArray) -> FloatArray:
+    """Return the seasonal part of any steps.
+
+    Args:
+        seasonality: The indices.
+        series: Which series each step belongs to.
+        ahead: How many steps it comes after the first of the next steps; below 0 it is past.
+    """
+    total = np.zeros(np.broadcast_shapes(series.shape, ahead.shape))
     for m, index_NM in zip(seasonality.lengths, seasonality.indices, strict=True):
-        total_NH += index_NM[:, step_H % m]
-    return total_NH
+        total += index_NM[series, ahead % m]
+    return total
+
+
+def carry_on(seasonality: Seasonality, steps_N: IntArray) -> Seasonality:
+    """Return the same indices after so many more steps of every series: what then comes next."""
+    rows_N1 = np.arange(seasonality.n_series)[:, None]
+    indices = tuple(
+        index_NM[rows_N1, (np.arange(m) + steps_N[:, None]) % m]
+        for m, index_NM in zip(seasonality.lengths, seasonality.indices, strict=True)
+    )
+    return replace(seasonality, indices=indices)
 
 
 def future_error(seasonality: Seasonality) -> FloatArray:

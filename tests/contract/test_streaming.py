@@ -20,6 +20,17 @@ def test_reading_on_equals_reading_again(name):
         np.testing.assert_allclose(forecast, fresh, atol=1e-6)
 
 
+def test_steps_on_the_way_are_forecast_from_where_asked():
+    spec = SPECS["slstm"]
+    engine = NumpyEngine(spec, draw_weights(spec))
+    features_BTF = draw_batch(spec, n_series=3, n_steps=9).features_BTF
+    origins_BT = np.random.default_rng(1).random((3, 9)) < 0.5
+    _, states = engine.stream(features_BTF[:, :4])
+    found, _ = engine.stream(features_BTF[:, 4:], states, origins_BT[:, 4:])
+    whole = engine.predict_origins(features_BTF, origins_BT)
+    np.testing.assert_allclose(found, whole[np.nonzero(origins_BT)[1] >= 4], atol=1e-6)
+
+
 def test_states_handed_out_are_left_as_they_were():
     spec = SPECS["slstm"]
     engine = NumpyEngine(spec, draw_weights(spec))

@@ -126,17 +126,27 @@ class NumpyEngine:
         """Refused: raises UsageError."""
         raise _inference_only()
 
+    def start_states(self, n_series: int) -> tuple[State, ...]:
+        """The state of every layer before the first step of so many series."""
+        sizes = self.spec.hidden_sizes
+        return tuple(start_state(self.spec, size, n_series, self._dtype) for size in sizes)
+
     def stream(
-        self, features_BTF: Array, states: tuple[State, ...] | None = None
+        self,
+        features_BTF: Array,
+        states: tuple[State, ...] | None = None,
+        origins_BT: Array | None = None,
     ) -> tuple[Array, tuple[State, ...]]:
         """Read more steps of series without reading their past again.
 
         Args:
             features_BTF: The next steps, at least one, of series of equal length.
             states: What the previous call returned; None before the first step.
+            origins_BT: Which of these steps to forecast from; None for the last of every series.
 
         Returns:
-            Quantiles (B, H, Q) from the last step read, and the state of every layer after it.
+            Quantiles (R, H, Q) from the picked steps, series by series, and the state of every
+            layer after the last step.
 
         Raises:
             UsageError: No step, or states that are not those of these series.
@@ -152,23 +162,29 @@ class NumpyEngine:
                 f"stream was given {n_steps} steps of {n_series} series and states of {sizes} "
                 "series by layer; pass at least one step, and what the call before returned.",
             )
-        features_BTF = np.asarray(features_BTF, self._dtype)
-        hidden_TBC, states = self._run_layers(features_BTF, states)
-        return self._run_dense(self._skip(hidden_TBC[-1], features_BTF[:, -1])), states
+        if origins_BT is None:
+            origins_BT = last_origins(features_BTF, np.full(n_series, n_steps))
+        check_origins(features_BTF, origins_BT)
+        return self._read(features_BTF, origins_BT, states)
 
     def _forecast(self, features_BTF: Array, origins_BT: Array) -> Array:
+        return self._read(features_BTF, origins_BT, None)[0]
+
+    def _read(
+        self, features_BTF: Array, origins_BT: Array, states: tuple[State, ...] | None
+    ) -> tuple[Array, tuple[State, ...]]:
         features_BTF = np.asarray(features_BTF, self._dtype)
-        hidden_TBC, _ = self._run_layers(features_BTF, None)
+        hidden_TBC, states = self._run_layers(features_BTF, states)
         series_R, time_R = np.nonzero(origins_BT)
         picked_RC = self._skip(hidden_TBC[time_R, series_R], features_BTF[series_R, time_R])
-        return self._run_dense(picked_RC)
+        return self._run_dense(picked_RC), states
 
     def _run_layers(
         self, features_BTF: Array, states: tuple[State, ...] | None
     ) -> tuple[Array, tuple[State, ...]]:
-        sizes, n_series = self.spec.hidden_sizes, len(features_BTF)
+        n_series = len(features_BTF)
         if states is None:
-            states = tuple(start_state(self.spec, size, n_series, self._dtype) for size in sizes)
+            states = self.start_states(n_series)
         hidden_TBC, after = features_BTF.transpose(1, 0, 2), []
         for i, state in enumerate(states):
             kernel, recurrent_kernel, bias = (
