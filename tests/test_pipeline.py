@@ -173,15 +173,6 @@ def test_without_model_and_backend_the_pretrained_model_forecasts(file, tmp_path
     pd.testing.assert_frame_equal(outcome.forecast, expected)
 
 
-@pytest.mark.parametrize(("length", "warned"), [(7, True), (8, False)])
-def test_a_forecast_from_a_few_values_says_that_it_is_weak(tmp_path, length, warned):
-    path = tmp_path / "one.csv"
-    pd.DataFrame({"ds": range(length), "y": range(1, length + 1)}).to_csv(path, index=False)
-    outcome = pipeline.forecast_file(path, 2, tmp_path / "out", DataOptions())
-    told = "1 of 1 series have fewer than 8 values, such as series: their forecasts are"
-    assert any(finding.startswith(told) for finding in outcome.findings) is warned
-
-
 @pytest.mark.parametrize("setting", ["max_steps=3", "hidden_sizes=4", "init=random"])
 def test_settings_of_a_training_are_refused_where_nothing_is_trained(file, tmp_path, setting):
     with pytest.raises(UsageError, match="give --backend"):

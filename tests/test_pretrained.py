@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,7 @@ from explstm.errors import DataError, ModelFileError, UsageError
 
 LEVELS = [50, 80, 95]
 MAX_BYTES = 2_000_000
+FEW = pytest.mark.filterwarnings("ignore:.* have fewer than 8 values")
 
 
 def forecast(y, h=12, freq="MS", **options):
@@ -80,6 +82,25 @@ def test_growth_of_30_per_cent_a_step_goes_on():
     np.testing.assert_allclose(found["ExpLSTM"], y[40:], rtol=0.2)
 
 
+@pytest.mark.parametrize(("length", "warns"), [(3, True), (7, True), (8, False)])
+def test_a_forecast_from_a_few_values_says_that_it_is_weak(length, warns):
+    table = pd.DataFrame({"unique_id": "shop", "ds": range(length), "y": range(1, length + 1)})
+    usual = pd.DataFrame({"unique_id": "usual", "ds": range(9), "y": np.arange(9.0)})
+    table = pd.concat([table, table.assign(unique_id="stall"), usual])
+    told = "2 of 3 series have fewer than 8 values, such as 'shop'"
+    for forecasts in (ExpLSTM().predict, ExpLSTM().stream):
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            forecasts(table)
+        assert [str(w.message)[: len(told)] for w in said] == ([told] if warns else [])
+        assert all(w.filename == __file__ for w in said)
+
+
+def test_a_model_of_one_view_has_nothing_to_say_of_it():
+    ExpLSTM(growth="log").predict(pd.DataFrame({"unique_id": "a", "ds": range(3), "y": [1, 2, 3]}))
+
+
+@FEW
 @pytest.mark.parametrize("steps", [1, 2, 3])
 def test_a_history_of_a_few_points_has_a_forecast_near_them(steps):
     found = forecast([100.0, 110.0, 118.0][:steps], h=6)
@@ -122,6 +143,7 @@ def test_any_horizon_is_forecast_and_intervals_widen(rng):
     assert width[99] > width[23] > width[0]
 
 
+@FEW
 @settings(max_examples=40)
 @given(
     st.lists(st.floats(-1e9, 1e9, allow_nan=False, allow_subnormal=False), min_size=1, max_size=40),
@@ -177,6 +199,7 @@ def test_a_network_of_ones_own_needs_training_from_scratch():
         ExpLSTM(spec=ModelSpec(hidden_sizes=(4,))).predict(load_air_passengers(), h=3)
 
 
+@FEW
 @pytest.mark.parametrize("steps", [2, 3, 5])
 def test_a_few_points_that_grow_are_continued_by_steps_rather_than_blown_up(steps):
     y = 10.0 * np.arange(1, steps + 1)

@@ -18,6 +18,8 @@ from explstm.models.spec import init_weights
 from explstm.settings import Settings
 from panels import grow, make_panel
 
+pytestmark = pytest.mark.filterwarnings("ignore:.* have fewer than 8 values")
+
 LEVEL = [80]
 PROBABILITIES = (0.1, 0.5, 0.9)
 COLUMNS = ["ExpLSTM-lo-80", "ExpLSTM", "ExpLSTM-hi-80"]

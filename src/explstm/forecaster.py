@@ -20,6 +20,7 @@ from explstm.fingerprint import fingerprint_panel
 from explstm.frame import Fill, Finding, Panel, build_panel, forecast_frame
 from explstm.growth import N_FEATURES
 from explstm.intervals import check_levels, name_columns, to_probabilities
+from explstm.mixing import warn_of_few
 from explstm.models.engine import make_engine
 from explstm.models.spec import ModelSpec, Weights, init_weights
 from explstm.parameters import Parameters
@@ -393,6 +394,8 @@ class ExpLSTM(Parameters):
         preprocessing = self.preprocessing_
         if self.freq_ is None:  # a model of any frequency
             preprocessing = replace(preprocessing, season_length=self._season_length_of(panel))
+        if preprocessing.beside is not None:
+            warn_of_few(panel.ids_N, panel.lengths_N)
         return panel, preprocessing
 
     def _require_fitted(self) -> None:

@@ -14,12 +14,16 @@ error).
 Axes: N series, R rows: past origins of all series, H horizon, P probabilities.
 """
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from explstm.growth import GrowthPanel
+from explstm.parsing import quote
 from explstm.ragged import BoolArray, FloatArray, IntArray
 from explstm.scaling import from_level
 from explstm.seasonality import season_at
@@ -32,6 +36,17 @@ FEWEST_JUDGED = FIRST_ORIGIN + 2
 """Steps of the shortest series that has an origin to be judged by."""
 POWER = 2.0
 LARGEST_EXPONENT = 600.0  # what exp and sinh can bear, with room for the unit
+
+
+def warn_of_few(ids_N: NDArray[Any], lengths_N: IntArray) -> None:
+    """Warn of series that are too short to tell by which curve they grow."""
+    few_N = lengths_N < FEWEST_JUDGED
+    if few_N.any():
+        warnings.warn(
+            f"{few_N.sum()} of {len(ids_N)} series have fewer than {FEWEST_JUDGED} values, such as "
+            f"{quote(ids_N[few_N][0])}: their forecasts are little more than straight lines.",
+            stacklevel=4,  # whoever asked for a forecast
+        )
 
 
 def past_origins(lengths_N: IntArray, n_steps: int) -> BoolArray:

@@ -24,7 +24,6 @@ from explstm.forecaster import TRAINING_FIELDS, ExpLSTM, last_date
 from explstm.frame import Panel, drop_last, keep_steps, panel_frame
 from explstm.holdout import validation_size
 from explstm.metrics import evaluate_forecast
-from explstm.mixing import FEWEST_JUDGED
 from explstm.models.engine import make_engine
 from explstm.models.spec import init_weights
 from explstm.options import DataOptions
@@ -123,7 +122,7 @@ def forecast_file(
             facts = join_tables(panel_frame(past), forecast, horizon)
             plots.save_figure(plots.draw_forecast(facts, [model.alias]), facts, run.path, "figure")
         write_record(run, "forecast", arguments)
-    return Outcome(forecast, metrics, (*describe_findings(panel, model), *warn_of_few(past, model)))
+    return Outcome(forecast, metrics, describe_findings(panel, model))
 
 
 def judge_forecast(
@@ -446,17 +445,6 @@ def describe_findings(panel: Panel, model: ExpLSTM) -> tuple[str, ...]:
     """What was repaired in the data or noticed about them, a sentence per series."""
     findings = dict.fromkeys([*panel.findings, *model.findings_])
     return tuple(f"{found.unique_id}: {found.text} ({found.count})" for found in findings)
-
-
-def warn_of_few(past: Panel, model: ExpLSTM) -> tuple[str, ...]:
-    """A sentence where histories are too short to tell by which curve they grow."""
-    few = past.lengths_N < FEWEST_JUDGED
-    if model.preprocessing_.beside is None or not few.any():
-        return ()
-    return (
-        f"{few.sum()} of {past.n_series} series have fewer than {FEWEST_JUDGED} values, such as "
-        f"{past.ids_N[few][0]}: their forecasts are little more than straight lines",
-    )
 
 
 def write_record(run: RunFolder, command: str, arguments: Mapping[str, Any]) -> None:
