@@ -144,3 +144,43 @@ def test_files_of_ones_own_are_scored_with_their_seasons(tmp_path, rng):
     table[is_test & (table["unique_id"] == "a")].to_csv(tmp_path / "test.csv", index=False)
     with pytest.raises(DataError, match="2 series of the training part"):
         pipeline.benchmark_competition("mine", tmp_path / "other", parts=parts)
+
+
+def write_parts(folder, steps, begin):
+    """Two monthly series of 30 steps, and a test part of ``steps`` daily or monthly ones."""
+    future = begin if isinstance(begin, list) else pd.date_range(begin, periods=steps, freq="MS")
+    past = pd.date_range("2020-01-01", periods=30, freq="MS")
+    for name, dates in (("train", past), ("test", future)):
+        y = 100 + np.arange(len(dates)) % 7
+        table = pd.concat(pd.DataFrame({"unique_id": i, "ds": dates, "y": y + 0.5}) for i in "ab")
+        table.to_csv(folder / f"{name}.csv", index=False)
+    return folder / "train.csv", folder / "test.csv"
+
+
+@pytest.mark.parametrize("begin", ["2022-08-01", "2022-06-01"])
+def test_a_test_part_that_does_not_follow_is_refused(tmp_path, begin):
+    parts = write_parts(tmp_path, 6, begin)
+    with pytest.raises(DataError, match=f"'a' has {begin} as step 1 .*2022-07-01 follows"):
+        pipeline.benchmark_competition("mine", tmp_path / "out", parts=parts)
+    assert not (tmp_path / "out").exists()
+
+
+def test_daily_steps_after_monthly_ones_are_refused(tmp_path):
+    parts = write_parts(tmp_path, 6, [f"2022-07-0{day}" for day in range(1, 7)])
+    with pytest.raises(DataError):
+        pipeline.benchmark_competition("mine", tmp_path / "out", parts=parts)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_test_part_of_one_step_is_scored(tmp_path):
+    parts = write_parts(tmp_path, 1, "2022-07-01")
+    scores = pipeline.benchmark_competition("mine", tmp_path / "out", parts=parts).scores
+    assert (scores["forecasts"] == 2).all()
+
+
+@pytest.mark.slow
+def test_the_classical_models_know_dates(tmp_path):
+    parts = write_parts(tmp_path, 3, "2022-07-01")
+    options = {"parts": parts, "classical": True, "season_length": [1]}
+    scores = pipeline.benchmark_competition("mine", tmp_path / "out", **options).scores
+    assert (scores["forecasts"] == 6).all() and "AutoETS" in set(scores["model"])

@@ -78,6 +78,11 @@ def test_a_benchmark_shows_scores_and_coverage_near_and_far(file, capsys):
     assert len(lines) == 1 + 6 * 3  # steps and levels
 
 
+def test_a_season_for_a_competition_that_has_its_own_is_refused(file, capsys):
+    assert cli.run(["benchmark", "m1", "--season-length", "5"]) == 2
+    assert "--season-length is for files of your own" in capsys.readouterr().err
+
+
 def test_json_is_one_object_with_the_forecast(file, capsys):
     assert cli.run(forecast("--json")) == 0
     shown = capsys.readouterr()

@@ -5,6 +5,7 @@ import pytest
 
 from explstm import ExpLSTM, finetuning
 from explstm.bundle import load_pretrained
+from explstm.errors import UsageError
 from explstm.finetuning import mix_weights, pick_simplest, scaled_losses
 from explstm.training import LogRow
 from panels import grow, make_panel
@@ -92,6 +93,64 @@ def test_ends_of_long_series_are_held_out_and_then_learnt_from(rng, runs, monkey
     whole = ExpLSTM(**QUICK, val_size=0).fit(panel, h=6)
     for name, array in whole.weights_.items():
         np.testing.assert_array_equal(model.weights_[name], array)
+
+
+@pytest.mark.parametrize("loss", ["huber", "pinball"])
+def test_shares_are_judged_by_what_is_trained(rng, monkeypatch, loss):
+    """Quantiles that were not trained say nothing."""
+    judged, score = [], finetuning.scaled_losses
+
+    def scaled_losses(past, future_NH, y_NHP, probabilities):
+        judged.append(probabilities)
+        return score(past, future_NH, y_NHP, probabilities)
+
+    monkeypatch.setattr(finetuning, "scaled_losses", scaled_losses)
+    model = ExpLSTM(**QUICK, loss=loss).fit(make_panel(grow(rng, 40)), h=6)
+    assert set(judged) == {(0.5,) if loss == "huber" else model.spec_.quantiles}
+
+
+@pytest.mark.parametrize(
+    ("series", "h"),
+    [
+        ([[1.0, 2, 3, 2, 4]], 1),  # after a hold-out too short to train on
+        ([[3.0] * 6 + [4.0, 5.0]] * 3, 1),  # the only move is the last step that would be kept
+        ([[1.0, 2, 3, 2, 4, 5, 4, 6]], 1),  # one value to judge by
+    ],
+)
+def test_where_held_out_steps_cannot_tell_half_is_taken(series, h, runs):
+    model = ExpLSTM(**QUICK).fit(make_panel(*series), h=h)
+    assert model.share_ == 0.5
+    assert len(runs) == 1
+
+
+def test_what_is_left_as_it_was_is_told_of_the_whole_history(rng, monkeypatch):
+    """The last value is negative, so the curve is not the logarithm."""
+    monkeypatch.setattr(finetuning, "pick_simplest", lambda _: 0)
+    model = ExpLSTM(**QUICK).fit(make_panel(np.r_[grow(rng, 60), -5.0]), h=6)
+    assert model.share_ == 0
+    assert model.growth_["curve"].tolist() == ["linear"]
+
+
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [
+        ({}, {"val_size": 0}),
+        ({}, {"init": "random"}),
+        ({"val_size": 0}, {}),
+        ({}, {"steps": 20}),  # too short to hold anything out
+    ],
+)
+@pytest.mark.parametrize("resume", [True, False])
+def test_checkpoints_of_another_kind_of_run_are_refused(rng, tmp_path, first, then, resume):
+    y = grow(rng, 60)
+
+    def fit(steps=60, resume=False, **changes):
+        model = ExpLSTM(**QUICK, **changes)
+        model.fit(make_panel(y[:steps]), h=6, checkpoint_dir=tmp_path, resume=resume)
+
+    fit(**first)
+    with pytest.raises(UsageError, match=r"CHECKPOINT_EXISTS: .*another init or val_size"):
+        fit(**then, resume=resume)
 
 
 def test_where_no_series_is_long_enough_half_is_taken(rng, runs):

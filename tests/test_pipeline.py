@@ -82,6 +82,32 @@ def test_force_throws_away_the_checkpoints_of_another_run(file, tmp_path):
     assert os.listdir(tmp_path) == ["run"]
 
 
+@pytest.mark.parametrize("force", [True, False])
+def test_nothing_but_checkpoints_is_deleted_beside_a_run(file, tmp_path, force):
+    beside = tmp_path / "run.checkpoint"
+    (beside / "whole" / ".step-00000002.saving").mkdir(parents=True)  # a kill left it
+    (beside / "notes.txt").write_text("mine")
+    arguments = (file, H, tmp_path / "run", DataOptions())
+    settings = parse_settings(SMALL)
+    pipeline.fit_file(*arguments, backend="torch", settings=settings, force=force)
+    assert os.listdir(beside) == ["notes.txt"]
+
+
+def test_a_file_where_checkpoints_are_kept_is_refused(file, tmp_path):
+    (tmp_path / "run.checkpoint").write_text("mine")
+    arguments = (file, H, tmp_path / "run", DataOptions())
+    with pytest.raises(UsageError, match=r"CHECKPOINT_EXISTS: .*run\.checkpoint is a file"):
+        pipeline.fit_file(*arguments, backend="torch", settings=parse_settings(SMALL))
+    assert os.listdir(tmp_path) == ["run.checkpoint"]
+
+
+def test_a_fit_says_how_much_of_its_training_it_holds(file, tmp_path):
+    settings = parse_settings(["max_steps=2"])
+    arguments = (file, 13, tmp_path / "run", DataOptions())  # nothing is long enough to hold out
+    outcome = pipeline.fit_file(*arguments, backend="torch", settings=settings)
+    assert outcome.findings[-1] == "the model holds 50% of what fine-tuning changed"
+
+
 @pytest.mark.parametrize("place", ["", "model"])
 def test_a_saved_model_forecasts_a_file_as_the_class_does(file, fitted, tmp_path, place):
     out = tmp_path / "out"

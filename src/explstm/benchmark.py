@@ -30,8 +30,10 @@ from explstm.coverage import Coverage, count_covered, pool_groups
 from explstm.datasets.competitions import SHORTEST_HELD_OUT, Group, load_groups
 from explstm.errors import BackendNotInstalledError, DataError
 from explstm.forecaster import ExpLSTM
-from explstm.frame import Panel, build_panel, panel_frame
+from explstm.frame import Panel, build_panel, future_ds, panel_frame
 from explstm.metrics import evaluate_forecast
+from explstm.panel import count_more, show_date
+from explstm.parsing import quote
 
 LEVELS = (50, 80, 95)
 NAIVE = ("Naive", "SeasonalNaive", "Drift")
@@ -113,7 +115,8 @@ def make_group(name: str, past: Panel, future: Panel, season_length: Sequence[in
     """A group of one's own, from the panels of its training part and its test part.
 
     Raises:
-        DataError: The series of the parts differ, or the test series differ in length.
+        DataError: The series of the parts differ, the test series differ in length, or their dates
+            are not those that follow.
     """
     horizon = int(future.lengths_N[0])
     if not np.array_equal(past.ids_N, future.ids_N) or (future.lengths_N != horizon).any():
@@ -122,6 +125,17 @@ def make_group(name: str, past: Panel, future: Panel, season_length: Sequence[in
             f"the test part must hold the {past.n_series} series of the training part, each with "
             f"as many steps, found {future.n_series} series of {future.lengths_N.min()} to "
             f"{future.lengths_N.max()} steps; give both parts of the same series.",
+        )
+    expected_NH = future_ds(past, horizon)
+    wrong_NH = future.ds_S.reshape(expected_NH.shape) != expected_NH
+    if wrong_NH.any():
+        row, step = np.argwhere(wrong_NH)[0]
+        raise DataError(
+            "BENCHMARK_PARTS",
+            f"series {quote(past.ids_N[row])} has {show_date(future.ds_S[row * horizon + step])} "
+            f"as step {step + 1} of the test part, where {show_date(expected_NH[row, step])} "
+            f"follows the training part{count_more(wrong_NH.any(axis=1))}; give the steps that "
+            "follow.",
         )
     first, *longer = sorted(season_length)
     tables = panel_frame(past), panel_frame(future)
@@ -187,13 +201,17 @@ def _add_classical(
     for name in CLASSICAL:
         started = time.perf_counter()
         model = getattr(models, name)(season_length=group.season_length)
-        forecaster = statsforecast.StatsForecast(models=[model], freq=int(panel.freq))
+        forecaster = statsforecast.StatsForecast(models=[model], freq=_freq_of(panel))
         tables[name] = forecaster.forecast(df=group.train, h=group.horizon, level=list(LEVELS))
         seconds[name] = time.perf_counter() - started
     both = tables[CLASSICAL[0]].merge(tables[CLASSICAL[1]], on=["unique_id", "ds"])
     tables[BOTH] = both.iloc[:, :2].assign(**{BOTH: both[list(CLASSICAL)].mean(axis=1)})
     seconds[BOTH] = seconds[CLASSICAL[0]] + seconds[CLASSICAL[1]]
     return tables, seconds
+
+
+def _freq_of(panel: Panel) -> str | int:
+    return panel.freq if isinstance(panel.freq, str) else int(panel.freq)
 
 
 def make_report(scores: Sequence[Score]) -> Report:

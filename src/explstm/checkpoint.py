@@ -7,6 +7,7 @@ The two newest are kept. A run also states its *identity* (configuration, engine
 continues when that is unchanged.
 """
 
+import contextlib
 import hashlib
 import os
 import platform
@@ -41,6 +42,7 @@ KEPT = 2
 MAX_TENSOR_BYTES = 1 << 32
 
 _NAME = re.compile(r"step-(\d{8,})")
+_OURS = re.compile(rf"{_NAME.pattern}|\.{_NAME.pattern}\.(saving|previous)")  # left by a kill
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,19 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
 def has_checkpoint(folder: Path) -> bool:
     """Whether the folder holds a checkpoint, sound or not."""
     return bool(_list_checkpoints(folder))
+
+
+def delete_checkpoints(folder: Path) -> None:
+    """Remove the checkpoints in a folder and its parts, and what is empty then; no other file."""
+    if not folder.is_dir():
+        return
+    for path in list(folder.iterdir()):
+        if _OURS.fullmatch(path.name):
+            shutil.rmtree(path, ignore_errors=True)
+        elif path.is_dir() and not path.is_symlink():
+            delete_checkpoints(path)
+    with contextlib.suppress(OSError):
+        folder.rmdir()
 
 
 def load_checkpoint(folder: Path) -> Checkpoint | None:

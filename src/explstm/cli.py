@@ -240,6 +240,11 @@ def benchmark(
 
     if (train is None) != (test is None):
         raise UsageError("BENCHMARK_PARTS", "--train and --test belong together; give both.")
+    if season_length and train is None:
+        text = (
+            "--season-length is for files of your own; leave it away, or give --train and --test."
+        )
+        raise UsageError("BENCHMARK_SEASON", text)
     report = pipeline.benchmark_competition(
         competition,
         out,

@@ -2,7 +2,8 @@
 
 Contract: the last ``h`` steps of every series that is long enough are set aside, a first run trains
 on the rest, and the final forecasts of every mixture ``(1 - share) * start + share * tuned`` are
-scored on what was set aside. The smallest share within one standard error of the best is taken
+scored on what was set aside: all quantiles, or the median where nothing else was trained. The
+smallest share within one standard error of the best is taken
 (Breiman, Friedman, Olshen & Stone 1984, section 3.4.3: prefer the simpler where the data do not
 tell). A second run then trains on everything, and its weights are mixed by that share; where it is
 0 the start stays as it is. Where no series is long enough nothing tells, and the share is a half.
@@ -15,19 +16,21 @@ Source: Wortsman et al. (2022), Robust fine-tuning of zero-shot models, section 
 Axes: N series, J judged series, A choices (shares), H horizon, P probabilities.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from explstm.checkpoint import has_checkpoint
 from explstm.config import BackendName, TrainingConfig
+from explstm.errors import UsageError
 from explstm.frame import Panel, keep_steps, take_series
 from explstm.growth import GrowthPanel
 from explstm.holdout import VALIDATED_HORIZONS, split_holdout
 from explstm.models.engine import Engine, make_engine
-from explstm.models.spec import ModelSpec, Weights
+from explstm.models.spec import MEDIAN, ModelSpec, Weights
 from explstm.origins import OriginBatches
 from explstm.prediction import Preprocessing, forecast_panel
 from explstm.ragged import FloatArray, IntArray
@@ -35,6 +38,8 @@ from explstm.training import LogRow, train
 
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 UNTESTED_SHARE = 0.5
+PARTS = ("trial", "whole")
+"""The two runs, and their folders of checkpoints."""
 JUDGED_SERIES = 1024
 """Series that shares are judged on, evenly spaced where more are long enough."""
 
@@ -66,7 +71,7 @@ class Trained:
         engine: The network; it holds the weights.
         weights: Its weights.
         space: What it was trained on.
-        log: One row per training step of the last run.
+        log: One row per training step of the last run; where the share is 0, of the trial.
         share: How much of the trained weights is in them.
     """
 
@@ -90,6 +95,24 @@ class Course:
         """The same for one of several runs, with a folder of checkpoints of its own."""
         folder = None if self.checkpoint_dir is None else self.checkpoint_dir / name
         return Course(folder, self.resume, self.on_step, {**self.identity, "part": name})
+
+
+def refuse_other_runs(course: Course, parts: Collection[str]) -> None:
+    """Refuse a folder with checkpoints of a run in other parts; its own are looked at in each.
+
+    Raises:
+        UsageError: There are such checkpoints.
+    """
+    if course.checkpoint_dir is None:
+        return
+    for name in {"", *PARTS} - set(parts):
+        if has_checkpoint(course.checkpoint_dir / name):
+            raise UsageError(
+                "CHECKPOINT_EXISTS",
+                f"{course.checkpoint_dir} holds the checkpoints of a run on other data or with "
+                "another init or val_size; resume with those, delete it (with explstm fit: "
+                "--force), or use another folder.",
+            )
 
 
 def fit_network(start: Start, panel: Panel, course: Course) -> Trained:
@@ -119,16 +142,19 @@ def fine_tune(start: Start, panel: Panel, h: int, course: Course) -> Trained:
         h: Steps held out of every series that has ``VALIDATED_HORIZONS`` times as many.
         course: Checkpoints, and whom to tell.
     """
-    share, judged_J = UNTESTED_SHARE, _find_long(panel, h)
-    if len(judged_J):
+    share, judged_J = UNTESTED_SHARE, _find_long(panel, h, start.training.warm_up)
+    has_trial = len(judged_J) * h > 1  # a single value tells nothing
+    refuse_other_runs(course, PARTS if has_trial else PARTS[1:])
+    if has_trial:
         kept_N = panel.lengths_N.copy()
         kept_N[judged_J] -= h
-        tried = fit_network(start, keep_steps(panel, 0, kept_N), course.part("trial"))
+        tried = fit_network(start, keep_steps(panel, 0, kept_N), course.part(PARTS[0]))
         share = choose_share(start, tried, take_series(panel, _spread(judged_J)), h)
         if share == 0:
             tried.engine.load_weights(start.weights)
-            return Trained(tried.engine, start.weights, tried.space, tried.log, share)
-    tuned = fit_network(start, panel, course.part("whole"))
+            space, _ = split_holdout(panel, start.preprocessing, start.training, start.spec.horizon)
+            return Trained(tried.engine, start.weights, space, tried.log, share)
+    tuned = fit_network(start, panel, course.part(PARTS[1]))
     weights = mix_weights(start.weights, tuned.weights, share)
     tuned.engine.load_weights(weights)
     return Trained(tuned.engine, weights, tuned.space, tuned.log, share)
@@ -146,11 +172,12 @@ def choose_share(start: Start, tried: Trained, panel: Panel, h: int) -> float:
     past = keep_steps(panel, 0, panel.lengths_N - h)
     end_J1 = panel.starts_N1[1:, None]
     future_JH = panel.y_S[end_J1 - h + np.arange(h)]
+    trained = start.spec.quantiles if start.training.loss == "pinball" else (MEDIAN,)
     losses_AJH = []
     for share in SHARES:
         tried.engine.load_weights(mix_weights(start.weights, tried.weights, share))
-        y_JHP = forecast_panel(tried.engine, past, start.preprocessing, h, start.spec.quantiles)
-        losses_AJH.append(scaled_losses(past, future_JH, y_JHP, start.spec.quantiles))
+        y_JHP = forecast_panel(tried.engine, past, start.preprocessing, h, trained)
+        losses_AJH.append(scaled_losses(past, future_JH, y_JHP, trained))
     return SHARES[pick_simplest(np.array(losses_AJH))]
 
 
@@ -193,13 +220,15 @@ def mix_weights(start: Weights, tuned: Weights, share: float) -> Weights:
     }
 
 
-def _find_long(panel: Panel, h: int) -> IntArray:
-    """The series that hold enough horizons, and moved before the last one."""
-    long_J = np.flatnonzero(panel.lengths_N >= VALIDATED_HORIZONS * h)
+def _find_long(panel: Panel, h: int, warm_up: int) -> IntArray:
+    """The series that hold enough horizons, and have an origin before the last one."""
+    before_N = panel.lengths_N - h - 1  # the last step kept has no future to learn
+    long_N = (panel.lengths_N >= VALIDATED_HORIZONS * h) & (before_N > warm_up)
+    long_J = np.flatnonzero(long_N)
     if len(long_J) == 0:
         return long_J
-    series = take_series(panel, long_J)
-    return long_J[mean_change(keep_steps(series, 0, series.lengths_N - h)) > 0]
+    series = keep_steps(take_series(panel, long_J), 0, before_N[long_J])
+    return long_J[mean_change(series) > 0]
 
 
 def _spread(judged_J: IntArray) -> IntArray:

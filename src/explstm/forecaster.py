@@ -15,7 +15,7 @@ from explstm.bundle import Bundle, load_bundle, load_pretrained, save_bundle
 from explstm.calendar import Freq, default_season_length, parse_freq
 from explstm.config import FINE_TUNING, TrainingConfig, choose
 from explstm.errors import DataError, UsageError
-from explstm.finetuning import Course, Start, fine_tune, fit_network
+from explstm.finetuning import Course, Start, fine_tune, fit_network, refuse_other_runs
 from explstm.fingerprint import fingerprint_panel
 from explstm.frame import Fill, Finding, Panel, build_panel, forecast_frame
 from explstm.growth import N_FEATURES
@@ -83,8 +83,9 @@ class ExpLSTM(Parameters):
         trained_until_: Last date that the training or its validation saw, ISO text or integer; None
             for the pretrained model, which has seen no data.
         training_log_: One row per training step of the last run.
-        share_: How much of the trained weights was taken: 1, or less where training began with a
-            model and held-out ends did not say that all of it helps (:mod:`explstm.finetuning`).
+        share_: How much of the trained weights was taken by ``fit``: 1, or less where training
+            began with a model and held-out ends did not say that all of it helps
+            (:mod:`explstm.finetuning`).
         findings_: What was repaired in the data or noticed about them.
         growth_: The curve of every series and the reason for it, as a table, after ``fit``.
 
@@ -184,7 +185,7 @@ class ExpLSTM(Parameters):
             ("spec", ModelSpec | None, "a ModelSpec, such as ModelSpec(hidden_sizes=(64, 64))"),
             ("alias", str, "the name of a column, such as 'ExpLSTM'"),
         ):
-            if not isinstance(getattr(self, name), kind):
+            if not isinstance(getattr(self, name), kind) or getattr(self, name) == "":
                 raise UsageError(
                     "CONFIG_VALUE",
                     f"{name}={getattr(self, name)!r} cannot be used; pass {example}.",
@@ -246,6 +247,8 @@ class ExpLSTM(Parameters):
         folder = None if checkpoint_dir is None else Path(checkpoint_dir)
         course = Course(folder, resume, on_step, identity)
         mixes = self.init != "random" and self.val_size is None
+        if not mixes:
+            refuse_other_runs(course, ("",))
         trained = fine_tune(start, panel, h, course) if mixes else fit_network(start, panel, course)
         self._engine, self.panel_, self.horizon_ = trained.engine, panel, h
         self._taken_with = None

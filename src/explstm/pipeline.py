@@ -4,7 +4,6 @@ One function per command. Each opens its run folder before it works, so that a p
 written is told at once, and the folder appears when everything in it is complete.
 """
 
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -16,6 +15,7 @@ import pandas as pd
 
 from explstm.baselines import naive_forecasts
 from explstm.calendar import default_season_length
+from explstm.checkpoint import delete_checkpoints
 from explstm.config import choose
 from explstm.datasets.competitions import COMPETITIONS
 from explstm.divergence import DIVERGED
@@ -219,7 +219,9 @@ def fit_file(
             facts = log.assign(engine=model.backend, seed=seed)
             plots.save_figure(plots.draw_training(facts), facts, run.path, "training-figure")
         write_record(run, "fit", arguments)
-    return Outcome(None, None, describe_findings(panel, model))
+    taken = f"the model holds {model.share_:.0%} of what fine-tuning changed"
+    findings = describe_findings(panel, model)
+    return Outcome(None, None, findings if model.share_ == 1 else (*findings, taken))
 
 
 def pretrain_network(
@@ -309,7 +311,8 @@ def benchmark_competition(
         choose("competition", competition.lower(), list(names))
         name = names[competition.lower()]
     else:
-        past, future = (DataOptions().read(part) for part in parts)
+        past = DataOptions().read(parts[0])
+        future = DataOptions(freq=str(past.freq)).read(parts[1])
         seasons = tuple(season_length) or default_season_length(past.freq)
         groups = [benchmark.make_group(competition, past, future, seasons)]
     model = ExpLSTM() if saved is None else ExpLSTM.load(find_model(saved))
@@ -337,18 +340,23 @@ def kept_checkpoint(out: Path, resume: bool, force: bool) -> Iterator[Path]:
     An older one is continued with ``resume`` and thrown away with ``force``.
     """
     checkpoint = out.with_name(f"{out.name}.checkpoint")
+    if checkpoint.exists() and not checkpoint.is_dir():
+        raise UsageError(
+            "CHECKPOINT_EXISTS",
+            f"{checkpoint} is a file, but checkpoints are kept there; move it, or use another out.",
+        )
     if force and not resume:
-        shutil.rmtree(checkpoint, ignore_errors=True)
+        delete_checkpoints(checkpoint)
     try:
         yield checkpoint
     except TrainingError as error:
         if error.code == DIVERGED:  # going on from there would diverge again
-            shutil.rmtree(checkpoint, ignore_errors=True)
+            delete_checkpoints(checkpoint)
         raise
     finally:
         with suppress(OSError):
             checkpoint.rmdir()  # where nothing was kept
-    shutil.rmtree(checkpoint, ignore_errors=True)
+    delete_checkpoints(checkpoint)
 
 
 def compare_file(

@@ -149,6 +149,11 @@ def make_engine(
             "BACKEND_UNKNOWN",
             f"backend={backend!r} is not an engine; choose 'numpy', 'torch' or 'tensorflow'.",
         )
+    placed = {} if device == "cpu" else {"device": device}
+    if placed and backend != "torch":
+        raise UsageError(
+            "DEVICE", f"device={device!r} is for backend='torch'; leave it away with {backend!r}."
+        )
     try:
         module = importlib.import_module(f"explstm.models.{backend}_engine")
     except ModuleNotFoundError as error:
@@ -160,11 +165,6 @@ def make_engine(
             f"run {INSTALL[backend]} or use backend='numpy' to forecast.",
         ) from None
     engines = {"numpy": "NumpyEngine", "torch": "TorchEngine", "tensorflow": "TensorFlowEngine"}
-    placed = {} if device == "cpu" else {"device": device}
-    if placed and backend != "torch":
-        raise UsageError(
-            "DEVICE", f"device={device!r} is for backend='torch'; leave it away with {backend!r}."
-        )
     engine: Engine = getattr(module, engines[backend])(spec, weights, **placed)
     return engine
 
