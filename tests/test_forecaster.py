@@ -500,8 +500,10 @@ def test_a_single_value_is_forecast_in_the_frequency_trained_on(fitted):
 
 
 def test_data_without_any_change_cannot_be_trained_on():
-    with pytest.raises(DataError, match="no series can be trained on"):
+    with pytest.raises(DataError, match=r"no series can be trained on.*give series that move"):
         make_model().fit(make_table([5.0] * 30, [1.0, 2.0]), h=2)
+    with pytest.raises(DataError, match="the longest has 2; give longer series"):
+        make_model().fit(make_table([5.0, 6.0], [1.0, 2.0]), h=2)
 
 
 def test_hard_series_among_usual_ones_are_forecast_finitely():

@@ -480,6 +480,7 @@ def rows(*cells):
         (rows(("b", NEXT["b"], 1.0), ("a", "2021-10-01", 1.0)), "STREAM_DATE", "2021-09-01"),
         (rows(("b", NEXT["b"], 1.0), ("b", "2021-09-01", 1.0)), "STREAM_DATE", "2021-08-01"),
         (rows(("a", NEXT["a"], 1.0), ("a", NEXT["a"], 1.0)), "STREAM_DATE", "2021-10-01"),
+        (rows(("a", NEXT["a"], 1.0), ("a", NEXT["a"], 1.0)), "STREAM_DATE", "is given twice"),
         (rows(("a", "2021-08-01", 1.0)), "STREAM_DATE", "'a' at ds=2021-08-01"),
         (rows(("a", "2021-09-02", 1.0)), "STREAM_DATE", "2021-09-01"),
         (rows(("a", NEXT["a"], 1.0)).assign(ds=21), "STREAM_DATE", "integers"),

@@ -137,9 +137,12 @@ def _check_dates(columns: Columns, ends: Ends, series_M: IntArray, starts_M1: In
     off_S = (found_S != local_S) & (columns.ds_S != next_S)
     if off_S.any():
         row = int(np.argmax(off_S))
+        again = row > 0 and series_S[row] == series_S[row - 1]
+        again = again and columns.ds_S[row] == columns.ds_S[row - 1]
+        found = "is given twice" if again else "does not follow"
         raise DataError(
             "STREAM_DATE",
-            f"{_name(columns, row)} does not follow: the next date of the series is "
+            f"{_name(columns, row)} {found}: the next date of the series is "
             f"{show_date(next_S[row])}{count_more(off_S)}; pass every step once, from that one on.",
         )
 

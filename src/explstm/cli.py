@@ -6,8 +6,8 @@
     explstm compare sales.csv --horizon 12 --seeds 3
     explstm demo
 
-Exit codes are those of :mod:`explstm.errors`, 130 when interrupted and 143 when terminated with
-nothing to resume. A failure is one sentence;
+Exit codes are those of :mod:`explstm.errors`, 130 when interrupted and 143 when terminated
+between two trainings or without one. A failure is one sentence;
 ``--debug`` shows where it came from. With ``--json``, standard output holds one JSON object,
 whatever happens. Every command imports what it needs when it runs.
 """
@@ -359,7 +359,9 @@ def run(arguments: Sequence[str]) -> int:
         try:
             exit_code = app(list(arguments), prog_name="explstm", standalone_mode=False) or 0
         except _Termination:
-            text = "ended on request before anything was written; run it again."
+            text = (
+                "ended on request; run it again, with --resume if checkpoints were kept beside out."
+            )
             return _fail("TERMINATED", text, TERMINATED, as_json, debug=False)
         except ExpLSTMError as error:
             return _fail(error.code, error.message, error.exit_code, as_json, debug)

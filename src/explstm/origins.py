@@ -111,11 +111,12 @@ class OriginBatches:
         usable_N = np.flatnonzero(self._last_origin_N >= 0)
         if len(usable_N) == 0:
             longest = int(space.lengths_N.max(initial=0))
+            lacks = "longer series" if longest < warm_up + 2 else "series that move"
             raise DataError(
                 "NO_ORIGINS",
                 f"no series can be trained on: one needs at least {warm_up + 2} steps and a "
                 f"change before its last, and the longest has {longest}; "
-                "give longer series.",
+                f"give {lacks}.",
             )
         stretches_N = -(-space.lengths_N[usable_N] // window)
         self._epoch_series = np.repeat(usable_N, stretches_N)

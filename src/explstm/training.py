@@ -261,7 +261,7 @@ class _Run:
             raise UsageError(
                 "CHECKPOINT_EXISTS",
                 f"{folder} holds the checkpoints of another run; resume it, delete it (with "
-                "explstm fit: --force), or use another folder.",
+                "a command: --force), or use another folder.",
             )
         found = checkpoints.load_checkpoint(folder)
         if found is None:
