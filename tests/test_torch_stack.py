@@ -62,6 +62,14 @@ def slopes(function, array, step=1e-6):
     return found
 
 
+def run_and_back(layer, inputs):
+    """Hidden states, and the gradients of inputs and weights."""
+    layer.zero_grad(), setattr(inputs, "grad", None)
+    hidden = layer(inputs)
+    hidden.square().sum().backward()
+    return [hidden.detach().clone(), inputs.grad, *(p.grad for p in layer.parameters())]
+
+
 @pytest.mark.parametrize("name", CELLS)
 def test_gradients_are_the_slopes(name):
     layer, inputs = make_layer(**CELLS[name]), draw_inputs()
@@ -79,15 +87,9 @@ def test_gradients_are_the_slopes(name):
 def test_series_in_blocks_are_series_together(monkeypatch, cell):
     layer, inputs = make_layer(cell=cell), draw_inputs(n_series=5)
 
-    def run():
-        layer.zero_grad(), setattr(inputs, "grad", None)
-        hidden = layer(inputs)
-        hidden.square().sum().backward()
-        return [hidden.detach().clone(), inputs.grad, *(p.grad for p in layer.parameters())]
-
-    together = run()
+    together = run_and_back(layer, inputs)
     monkeypatch.setattr(torch_stack, "SERIES_PER_BLOCK", {True: 2, False: 2})
-    torch.testing.assert_close(run(), together)
+    torch.testing.assert_close(run_and_back(layer, inputs), together)
     with torch.no_grad():
         torch.testing.assert_close(layer(inputs), together[0])
 
@@ -128,22 +130,16 @@ def test_small_batches_in_the_kernel_of_pytorch_are_those_by_hand(monkeypatch, n
     layer, inputs = make_layer(n_layers).to(dtype), draw_inputs().to(dtype).detach()
     inputs.requires_grad_()
 
-    def run():
-        layer.zero_grad(), setattr(inputs, "grad", None)
-        hidden = layer(inputs)
-        hidden.square().sum().backward()
-        return [hidden.detach().clone(), inputs.grad, *(p.grad for p in layer.parameters())]
-
-    expected = run()
+    expected = run_and_back(layer, inputs)
     calls = []
     kernel = torch.lstm
     monkeypatch.setattr(torch, "lstm", lambda *a, **k: calls.append(1) or kernel(*a, **k))
     monkeypatch.setattr(torch_library, "LARGEST", N_STEPS * SIZE * N_SERIES)
-    for ours, by_hand in zip(run(), expected, strict=True):
+    for ours, by_hand in zip(run_and_back(layer, inputs), expected, strict=True):
         torch.testing.assert_close(ours, by_hand)
     assert calls
     monkeypatch.setattr(torch_library, "LARGEST", N_STEPS * SIZE * N_SERIES - 1)
-    run()
+    run_and_back(layer, inputs)
     assert len(calls) == 1
 
 
