@@ -3,7 +3,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from explstm.ragged import block_cells, length_blocks, reduce_series, sorted_quantiles
+from explstm.ragged import (
+    block_cells,
+    length_blocks,
+    mean_change,
+    reduce_series,
+    sorted_quantiles,
+)
 
 lengths = st.lists(st.integers(1, 30), min_size=1, max_size=20)
 
@@ -48,3 +54,16 @@ def test_reductions_and_quantiles_match_a_loop(rng):
 def test_quantiles_leave_out_what_is_not_finite():
     values_S = np.array([np.nan, 4.0, 2.0, np.nan, np.nan])
     assert sorted_quantiles(values_S, starts_of([3, 2]), (0.5,))[0].tolist() == [3.0, 0.0]
+
+
+@given(lengths, st.integers(1, 6))
+def test_mean_changes_are_those_of_each_series_alone(lengths, longest_lag):
+    rng = np.random.default_rng(sum(lengths))
+    series = [rng.normal(size=n) for n in lengths]
+    lag_N = rng.integers(1, longest_lag + 1, len(lengths))
+    expected = [
+        np.abs(y[lag:] - y[:-lag]).mean() if len(y) > lag else 0.0
+        for y, lag in zip(series, lag_N, strict=True)
+    ]
+    found_N = mean_change(np.concatenate(series), starts_of(lengths), lag_N)
+    np.testing.assert_allclose(found_N, expected, rtol=1e-12)

@@ -201,17 +201,13 @@ def _add_classical(
     for name in CLASSICAL:
         started = time.perf_counter()
         model = getattr(models, name)(season_length=group.season_length)
-        forecaster = statsforecast.StatsForecast(models=[model], freq=_freq_of(panel))
+        forecaster = statsforecast.StatsForecast(models=[model], freq=panel.plain_freq)
         tables[name] = forecaster.forecast(df=group.train, h=group.horizon, level=list(LEVELS))
         seconds[name] = time.perf_counter() - started
     both = tables[CLASSICAL[0]].merge(tables[CLASSICAL[1]], on=["unique_id", "ds"])
     tables[BOTH] = both.iloc[:, :2].assign(**{BOTH: both[list(CLASSICAL)].mean(axis=1)})
     seconds[BOTH] = seconds[CLASSICAL[0]] + seconds[CLASSICAL[1]]
     return tables, seconds
-
-
-def _freq_of(panel: Panel) -> str | int:
-    return panel.freq if isinstance(panel.freq, str) else int(panel.freq)
 
 
 def make_report(scores: Sequence[Score]) -> Report:

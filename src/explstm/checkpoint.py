@@ -173,7 +173,7 @@ def refuse_changes(saved: Mapping[str, Any], current: Mapping[str, Any], folder:
         raise UsageError(
             "RESUME_CHANGED",
             f"the run in {folder} cannot continue, because it differs in {differences}; restore "
-            "the old values, or delete the folder (with a command: --force) to train anew.",
+            "the old values, or delete the folder (on the command line: --force) to train anew.",
         )
 
 

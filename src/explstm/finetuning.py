@@ -33,7 +33,7 @@ from explstm.models.engine import Engine, make_engine
 from explstm.models.spec import MEDIAN, ModelSpec, Weights
 from explstm.origins import OriginBatches
 from explstm.prediction import Preprocessing, forecast_panel
-from explstm.ragged import FloatArray, IntArray
+from explstm.ragged import FloatArray, IntArray, mean_change
 from explstm.training import LogRow, train
 
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -110,7 +110,7 @@ def refuse_other_runs(course: Course, parts: Collection[str]) -> None:
             raise UsageError(
                 "CHECKPOINT_EXISTS",
                 f"{course.checkpoint_dir} holds the checkpoints of a run on other data or with "
-                "another init or val_size; resume with those, delete it (with explstm fit: "
+                "another init or val_size; resume with those, delete it (on the command line: "
                 "--force), or use another folder.",
             )
 
@@ -188,15 +188,8 @@ def scaled_losses(
     error_NHP = future_NH[:, :, None] - y_NHP
     levels_P = np.array(probabilities)
     loss_NH = np.maximum(levels_P * error_NHP, (levels_P - 1) * error_NHP).mean(axis=2)
-    change_N1 = mean_change(past)[:, None]
+    change_N1 = mean_change(past.y_S, past.starts_N1)[:, None]
     return np.divide(loss_NH, change_N1, out=np.zeros_like(loss_NH), where=change_N1 > 0)
-
-
-def mean_change(panel: Panel) -> FloatArray:
-    """Mean absolute change per step of every series (N,)."""
-    change_S = np.abs(np.diff(panel.y_S, prepend=panel.y_S[0]))
-    change_S[panel.starts_N1[:-1]] = 0.0
-    return np.add.reduceat(change_S, panel.starts_N1[:-1]) / np.maximum(panel.lengths_N - 1, 1)
 
 
 def pick_simplest(losses_ANH: FloatArray) -> int:
@@ -228,7 +221,7 @@ def _find_long(panel: Panel, h: int, warm_up: int) -> IntArray:
     if len(long_J) == 0:
         return long_J
     series = keep_steps(take_series(panel, long_J), 0, before_N[long_J])
-    return long_J[mean_change(series) > 0]
+    return long_J[mean_change(series.y_S, series.starts_N1) > 0]
 
 
 def _spread(judged_J: IntArray) -> IntArray:

@@ -252,7 +252,7 @@ class ExpLSTM(Parameters):
         trained = fine_tune(start, panel, h, course) if mixes else fit_network(start, panel, course)
         self._engine, self.panel_, self.horizon_ = trained.engine, panel, h
         self._taken_with = None
-        self.freq_ = panel.freq if isinstance(panel.freq, str) else int(panel.freq)
+        self.freq_ = panel.plain_freq
         self.spec_, self.weights_, self.preprocessing_ = spec, trained.weights, view
         self.training_, self.training_log_, self.share_ = training, trained.log, trained.share
         self.data_fingerprint_, self.trained_until_ = fingerprint, last_date(panel.ds_S)

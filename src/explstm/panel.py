@@ -71,6 +71,11 @@ class Panel:
         """Steps of each series."""
         return np.diff(self.starts_N1)
 
+    @property
+    def plain_freq(self) -> str | int:
+        """The frequency as JSON and other libraries take it: text, or an int of Python's."""
+        return self.freq if isinstance(self.freq, str) else int(self.freq)
+
 
 def keep_steps(panel: Panel, begin_N: npt.ArrayLike, end_N: npt.ArrayLike) -> Panel:
     """The steps ``begin`` to ``end`` (exclusive) of each series, counted from the start of each.

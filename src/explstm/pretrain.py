@@ -27,7 +27,7 @@ from explstm.models.engine import Engine
 from explstm.models.spec import ModelSpec, Size
 from explstm.origins import MAX_TARGET, Batch
 from explstm.prediction import Preprocessing, forecast_panel
-from explstm.ragged import FloatArray
+from explstm.ragged import FloatArray, mean_change
 from explstm.settings import Settings
 from explstm.synthetic import Prior, draw_levels
 
@@ -174,12 +174,7 @@ def _hold_out(group: Group, config: PretrainConfig) -> _Task:
     past, season = build_panel(part.train), group.season_length
     # A history that is no longer than a season is measured by its steps.
     lag_N = np.where(past.lengths_N > season, season, 1)
-    step_S = np.arange(len(past.y_S)) - np.repeat(past.starts_N1[:-1], past.lengths_N)
-    lag_S = np.repeat(lag_N, past.lengths_N)
-    changed_S = step_S >= lag_S
-    before_S = past.y_S[np.where(changed_S, np.arange(len(step_S)) - lag_S, 0)]
-    change_S = np.where(changed_S, np.abs(past.y_S - before_S), 0.0)
-    scale_N = np.add.reduceat(change_S, past.starts_N1[:-1]) / (past.lengths_N - lag_N)
+    scale_N = mean_change(past.y_S, past.starts_N1, lag_N)
     place = {name: row for row, name in enumerate(past.ids_N)}
     order = np.argsort(part.test["unique_id"].map(place).to_numpy(), kind="stable")
     future_NH = part.test["y"].to_numpy()[order].reshape(-1, group.horizon)

@@ -69,6 +69,19 @@ def reduce_series(ufunc: np.ufunc, values_S: NDArray[Any], starts_N1: IntArray) 
     return np.asarray(ufunc.reduceat(values_S, starts_N1[:-1]))
 
 
+def mean_change(values_S: FloatArray, starts_N1: IntArray, lag_N: IntArray | int = 1) -> FloatArray:
+    """Mean absolute change (N,) of every series over its lag; 0 where it is no longer than that."""
+    lengths_N = np.diff(starts_N1)
+    lag_N = np.broadcast_to(lag_N, lengths_N.shape)
+    step_S = np.arange(len(values_S)) - np.repeat(starts_N1[:-1], lengths_N)
+    lag_S = np.repeat(lag_N, lengths_N)
+    changed_S = step_S >= lag_S
+    before_S = values_S[np.where(changed_S, np.arange(len(step_S)) - lag_S, 0)]
+    change_S = np.where(changed_S, np.abs(values_S - before_S), 0.0)
+    total_N = reduce_series(np.add, change_S, starts_N1)
+    return np.asarray(total_N / np.maximum(lengths_N - lag_N, 1))
+
+
 def sorted_quantiles(
     values_S: FloatArray, starts_N1: IntArray, probabilities: tuple[float, ...]
 ) -> tuple[FloatArray, ...]:

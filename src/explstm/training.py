@@ -260,8 +260,8 @@ class _Run:
         if not resume and checkpoints.has_checkpoint(folder):
             raise UsageError(
                 "CHECKPOINT_EXISTS",
-                f"{folder} holds the checkpoints of another run; resume it, delete it (with "
-                "a command: --force), or use another folder.",
+                f"{folder} holds the checkpoints of another run; resume it, delete it (on "
+                "the command line: --force), or use another folder.",
             )
         found = checkpoints.load_checkpoint(folder)
         if found is None:
