@@ -11,14 +11,14 @@ from typing import Any
 import pandas as pd
 
 from explstm.errors import BackendNotInstalledError
-from explstm.frame import Panel, future_ds, panel_frame
+from explstm.frame import Panel, forecast_frame, panel_frame
 
 AUTO = ("AutoETS", "AutoTheta", "AutoARIMA")
 
 
 def forecast_classical(
     name: str, panel: Panel, h: int, season_length: int, level: Sequence[float] = ()
-) -> pd.DataFrame:
+) -> Any:
     """Forecast every series with one automatic model.
 
     Args:
@@ -44,8 +44,9 @@ def forecast_classical(
     found = forecaster.forecast(df=table, h=h, level=list(level) or None)
     order = pd.Index(table["unique_id"].unique())
     place_S = order.get_indexer(found["unique_id"])
-    found = found.iloc[place_S.argsort(kind="stable")].reset_index(drop=True)
-    return found.assign(ds=future_ds(panel, h).ravel())  # the same dates, of the panel's type
+    found = found.iloc[place_S.argsort(kind="stable")]
+    columns = {column: found[column].to_numpy().reshape(-1, h) for column in found.columns[2:]}
+    return forecast_frame(panel, h, columns)
 
 
 def _import_statsforecast(name: str) -> tuple[Any, Any]:
