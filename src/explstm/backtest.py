@@ -245,7 +245,8 @@ def measure_scales(pasts: Sequence[Panel], season_length: int) -> pd.DataFrame:
     """The mean change over a season of every past, which is the unit of MASE.
 
     Returns:
-        One row per window of a series: unique_id, cutoff, scale; missing where it is 0, or the past no longer than a season.
+        unique_id, cutoff, scale, one row per window of a series; missing where it is 0, or the
+        past no longer than a season.
     """
     tables = []
     for past in pasts:
