@@ -1,0 +1,110 @@
+"""What all figures share: axes, colours, names and files.
+
+Contract: no global state of matplotlib is touched, and equal facts give equal bytes. This module is
+imported first, and says what to install where matplotlib or seaborn is missing.
+"""
+
+import io
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from explstm.errors import BackendNotInstalledError
+from explstm.plain_text import shorten
+
+try:
+    import matplotlib
+    import seaborn
+    from matplotlib.axes import Axes
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+    from matplotlib.figure import Figure
+except ImportError as error:
+    raise BackendNotInstalledError(
+        "PLOTS_NOT_INSTALLED",
+        f"figures need {error.name}, which is not installed; run pip install 'explstm[plots]'.",
+    ) from None
+
+MAX_SERIES = 4
+MAX_LABEL = 60
+INK = "#333333"
+DASHES = ("-", "--", "-.", ":")
+MARKERS = "osD^vPX*"
+SETTINGS: dict[Any, Any] = {
+    "svg.hashsalt": "explstm",
+    "text.parse_math": False,
+    "axes.formatter.use_mathtext": False,
+}
+
+
+def new_figure(n_axes: int, *, width: float, height: float) -> tuple[Figure, list[Axes]]:
+    """A figure with its axes stacked, outside pyplot and therefore free of global state."""
+    with matplotlib.rc_context(SETTINGS):
+        figure = Figure(figsize=(width, height * n_axes), layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = [figure.add_subplot(n_axes, 1, row + 1) for row in range(n_axes)]
+    for axis in axes:
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.grid(alpha=0.25)
+    return figure, axes
+
+
+def add_legend(axis: Axes) -> None:
+    """A legend of what was labelled."""
+    with matplotlib.rc_context(SETTINGS):
+        axis.legend(frameon=False, fontsize="small")
+
+
+def readable(text: object) -> str:
+    """A label of bounded length without control characters, lone surrogates or hidden names."""
+    plain = shorten(text, MAX_LABEL)
+    # matplotlib leaves empty names, and names that start with an underscore, out of a legend.
+    return f" {plain}" if plain.startswith("_") else plain or "(no name)"
+
+
+def colored(names: list[str]) -> list[tuple[str, str]]:
+    """Every name with its colour, safe for the colour-blind."""
+    palette = seaborn.color_palette("colorblind", max(len(names), 1)).as_hex()
+    return list(zip(names, palette, strict=False))
+
+
+def shorten_dates(axis: Axes) -> None:
+    """Few, short dates below an axis that shows dates, so that they fit a narrow figure too."""
+    if isinstance(axis.xaxis.get_major_locator(), AutoDateLocator):
+        locator = AutoDateLocator(minticks=3, maxticks=6)
+        axis.xaxis.set_major_locator(locator)
+        axis.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+
+
+def render_svg(figure: Figure, width: float | None = None) -> bytes:
+    """The figure as SVG; ``width``, in inches, gives a narrower one of the same height."""
+    buffer = io.BytesIO()
+    before = tuple(figure.get_size_inches())
+    if width is not None:
+        figure.set_size_inches(width, before[1])
+    try:
+        with _quiet():
+            figure.savefig(buffer, format="svg", metadata={"Date": None})
+    finally:
+        figure.set_size_inches(before)
+    return buffer.getvalue()
+
+
+def save_figure(figure: Figure, facts: pd.DataFrame, folder: Path, name: str) -> None:
+    """Write ``name.png``, ``name.svg`` and the facts as ``name.csv``."""
+    facts.to_csv(folder / f"{name}.csv", index=False, lineterminator="\n")
+    with _quiet():
+        figure.savefig(folder / f"{name}.png", dpi=130, metadata={"Software": None})
+    (folder / f"{name}.svg").write_bytes(render_svg(figure))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    with warnings.catch_warnings(), matplotlib.rc_context(SETTINGS):
+        # A series may be named in a script that the font has no glyphs for: boxes, not a failure.
+        warnings.filterwarnings("ignore", message=r"Glyph .* missing from", category=UserWarning)
+        yield
