@@ -13,6 +13,7 @@ from explstm.plots.diagnostics import (
     draw_residuals_against,
 )
 from explstm.plots.forecast import draw_forecast, draw_windows
+from explstm.plots.growth import draw_growth
 from explstm.plots.judgement import (
     draw_calibration,
     draw_coverage,
@@ -20,7 +21,7 @@ from explstm.plots.judgement import (
     draw_residuals,
     draw_skill,
 )
-from explstm.plots.training import draw_training
+from explstm.plots.training import draw_training, draw_trials
 
 __all__ = [
     "MAX_LABEL",
@@ -30,11 +31,13 @@ __all__ = [
     "draw_coverage",
     "draw_distribution",
     "draw_forecast",
+    "draw_growth",
     "draw_horizon_error",
     "draw_residuals",
     "draw_residuals_against",
     "draw_skill",
     "draw_training",
+    "draw_trials",
     "draw_windows",
     "render_svg",
     "save_figure",

@@ -5,6 +5,7 @@ from typing import Literal
 import pandas as pd
 import seaborn
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from explstm.plots.style import INK, colored, new_figure, shorten_dates
 
@@ -73,7 +74,7 @@ def draw_autocorrelation(facts: pd.DataFrame) -> Figure:
     axis.vlines(facts["lag"], 0.0, facts["autocorrelation"], color=color, linewidth=2.0)
     axis.plot(facts["lag"], facts["autocorrelation"], "o", color=color, markersize=5)
     axis.axhline(0.0, color=INK, linewidth=1.0)
-    axis.xaxis.get_major_locator().set_params(integer=True)
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.set_ylim(-1.05, 1.05)
     axis.set_xlabel("lag, steps")
     axis.set_ylabel("correlation")

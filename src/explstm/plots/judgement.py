@@ -5,6 +5,7 @@ from itertools import cycle
 import pandas as pd
 import seaborn
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from explstm.plots.style import (
     DASHES,
@@ -153,7 +154,7 @@ def draw_coverage(facts: pd.DataFrame) -> Figure:
             rows["step"], 100 * rows["coverage"], marker=marker, color=color, markersize=4,
             label=f"{level:g} % interval",
         )  # fmt: skip
-    axis.xaxis.get_major_locator().set_params(integer=True)
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.set_ylim(top=102)
     axis.set_xlabel("steps ahead")
     axis.set_ylabel("held, % of values")

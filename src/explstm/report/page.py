@@ -1,0 +1,224 @@
+"""What a page is made of, and the page itself: one HTML file that asks for nothing.
+
+Contract: every text is escaped by Jinja2, invisible signs are spelled out, and lengths and numbers
+of rows are bounded. The page holds no script; its policy allows pictures within the page and the
+one style sheet whose hash it states, and nothing else, so that even markup that slipped through
+could do nothing. Figures are pictures (``data:`` addresses), in which no browser runs anything; a
+second, narrow drawing of each is for phones.
+"""
+
+import base64
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from explstm.errors import BackendNotInstalledError
+from explstm.plain_text import shorten
+
+MAX_ROWS = 30
+MAX_CELL = 80
+MAX_SENTENCE = 1000
+NARROW = 4.4
+"""Width, in inches, of a figure for a phone."""
+MISSING = "–"
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A figure.
+
+    Attributes:
+        name: Of its files.
+        caption: What to see in it.
+        alt: The same for those who cannot see it: what is drawn, and what it shows.
+        figure: As :mod:`explstm.plots` draws it.
+        facts: What it shows.
+        small: Whether two stand side by side.
+    """
+
+    name: str
+    caption: str
+    alt: str
+    figure: Any
+    facts: pd.DataFrame
+    small: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of texts.
+
+    Attributes:
+        caption: What stands in it.
+        columns: Names of the columns; the first one names the rows.
+        rows: Of as many texts each.
+        numeric: Which columns hold numbers.
+        best: Row and column of the cells to stress.
+    """
+
+    caption: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    numeric: tuple[bool, ...]
+    best: frozenset[tuple[int, int]] = frozenset()
+
+
+@dataclass(frozen=True)
+class Section:
+    """One part of the page.
+
+    Attributes:
+        title: Its heading.
+        reading: How to read it, in a sentence for who is no statistician.
+        sentences: What it says.
+        tables: Its tables.
+        charts: Its figures.
+        code: A command to copy.
+        tone: ``"good"``, ``"bad"`` or ``"open"`` where it judges.
+    """
+
+    title: str
+    reading: str = ""
+    sentences: tuple[str, ...] = ()
+    tables: tuple[Table, ...] = ()
+    charts: tuple[Chart, ...] = ()
+    code: str = ""
+    tone: str = ""
+
+
+@dataclass(frozen=True)
+class Gap:
+    """What is left out.
+
+    Attributes:
+        text: What, and why.
+        command: What would add it.
+    """
+
+    text: str
+    command: str = ""
+
+
+@dataclass(frozen=True)
+class Page:
+    """The whole report."""
+
+    title: str
+    lead: str
+    sections: tuple[Section, ...]
+    gaps: tuple[Gap, ...] = field(default=())
+
+
+def make_table(
+    caption: str,
+    frame: pd.DataFrame,
+    *,
+    best: Mapping[str, int] | None = None,
+    digits: int = 4,
+) -> Table:
+    """A table of a frame, its first ``MAX_ROWS`` rows.
+
+    Args:
+        caption: What stands in it.
+        frame: Its first column names the rows.
+        best: Columns, by name, of which the highest (1) or the lowest (-1) value is stressed.
+        digits: Digits of the largest number of a column.
+    """
+    shown = frame.iloc[:MAX_ROWS]
+    if len(frame) > len(shown):
+        caption = f"{caption} The first {len(shown)} of {len(frame):,} rows."
+    numeric = tuple(pd.api.types.is_numeric_dtype(kind) for kind in frame.dtypes)
+    columns = [
+        say_column(shown.iloc[:, place].tolist(), digits)
+        if is_number
+        else [shorten(value, MAX_CELL) for value in shown.iloc[:, place]]
+        for place, is_number in enumerate(numeric)
+    ]
+    stressed = set()
+    for name, sign in (best or {}).items():
+        values = shown[name] * sign
+        if name in frame and values.notna().any():
+            place = list(frame.columns).index(name)
+            stressed |= {(row, place) for row in (values == values.max()).to_numpy().nonzero()[0]}
+    return Table(
+        caption,
+        tuple(str(name) for name in frame.columns),
+        tuple(zip(*columns, strict=True)),
+        numeric,
+        frozenset(stressed),
+    )
+
+
+def say_column(values: Sequence[float], digits: int = 4) -> list[str]:
+    """Numbers of one column with the same decimals, so many that the largest has its digits."""
+    finite = [abs(value) for value in values if value is not None and math.isfinite(value)]
+    largest = max(finite, default=0.0)
+    whole = all(value == round(value) for value in finite)
+    decimals = 0 if whole else min(max(digits - _count_digits(largest), 0), 6)
+    return [
+        MISSING
+        if value is None or not math.isfinite(value)
+        else f"{value:,.{decimals}f}"
+        if 1e-4 <= largest < 1e12 or value == 0
+        else f"{value:.3g}"
+        for value in values
+    ]
+
+
+def say_number(value: float) -> str:
+    """A number alone, with four digits."""
+    return say_column([value])[0]
+
+
+def _count_digits(value: float) -> int:
+    return math.floor(math.log10(value)) + 1 if value > 0 else 1
+
+
+def say_date(value: Any) -> str:
+    """A date without a time that says nothing, or an integer as it is."""
+    if not isinstance(value, pd.Timestamp):
+        return str(value)
+    return f"{value:%Y-%m-%d}" if value == value.normalize() else f"{value:%Y-%m-%d %H:%M}"
+
+
+def render_page(page: Page) -> str:
+    """The page as HTML.
+
+    Raises:
+        BackendNotInstalledError: Jinja2 is not installed.
+    """
+    try:
+        from jinja2 import Environment, PackageLoader, StrictUndefined
+        from markupsafe import Markup
+    except ImportError:
+        raise BackendNotInstalledError(
+            "REPORT_NOT_INSTALLED",
+            "a report needs jinja2, which is not installed; run pip install 'explstm[report]'.",
+        ) from None
+    environment = Environment(
+        loader=PackageLoader("explstm"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["plain"] = lambda text: shorten(text, MAX_SENTENCE)
+    environment.filters["picture"] = _to_address
+    style = environment.get_template("report.css").render()
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    return environment.get_template("report.html.j2").render(
+        page=page, style=Markup(style), style_hash=f"sha256-{digest}", narrow=NARROW
+    )
+
+
+def _to_address(chart: Chart, width: float | None = None) -> str:
+    from explstm.plots import render_svg
+
+    return "data:image/svg+xml;base64," + base64.b64encode(render_svg(chart.figure, width)).decode(
+        "ascii"
+    )

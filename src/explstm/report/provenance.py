@@ -1,0 +1,116 @@
+"""The last part of a report: the command that made each run, and with what."""
+
+import json
+import shlex
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from explstm.models.spec import ModelSpec
+from explstm.options import FROM_DATA, DataOptions
+from explstm.plain_text import spell_out
+from explstm.report.page import Section, make_table
+from explstm.report.runs import Record, Run, find_data
+
+OPTIONS = {"saved": "model", "methods": "method"}
+"""Options that are called otherwise than the argument."""
+UNSAID = {"file", "data", "settings", "force", "resume"}
+"""What is no option of its own, or does not change the result."""
+DEMO_FILE = "explstm/datasets/air_passengers.csv"
+MAX_VALUES = 50
+
+
+def command_line(record: Record) -> str:
+    """The command that makes a run again, as a shell takes it."""
+    arguments, command, words = record.arguments, record.command, []
+    file = arguments.get("file")
+    if file == DEMO_FILE and command == "compare":
+        command, arguments = "demo", {**arguments, "horizon": None}
+    elif file is not None:
+        words.append(str(file))
+    data = arguments.get("data")
+    told = {name: value for name, value in arguments.items() if name not in UNSAID}
+    for name in sorted(told, key=lambda name: (name != "horizon", name == "out", name)):
+        words += _to_words(OPTIONS.get(name, name), told[name])
+    if isinstance(data, Mapping):
+        usual = vars(DataOptions())
+        for name, value in data.items():
+            if name in usual and value != usual[name]:
+                words += _to_words(name, value)
+    settings = arguments.get("settings")
+    if isinstance(settings, Mapping):
+        words += [word for pair in _to_settings(settings) for word in ("--set", pair)]
+    return spell_out(shlex.join(["explstm", command, *words]))
+
+
+def _to_words(name: str, value: Any) -> list[str]:
+    option = f"--{name.replace('_', '-')}"
+    if value is True:
+        return [option]
+    if value is False and name == "plot":
+        return ["--no-plot"]
+    if value is None or value is False:
+        return []
+    values = value[:MAX_VALUES] if isinstance(value, list) else [value]
+    return [word for one in values for word in (option, str(one))]
+
+
+def _to_settings(settings: Mapping[str, Any]) -> Iterator[str]:
+    """Pairs for ``--set``; of a network those that are not as usual."""
+    network = settings.get("spec")
+    usual = ModelSpec().model_dump(mode="json")
+    for name, value in settings.items():
+        if name != "spec":
+            yield f"{name}={json.dumps(value)}"
+    if isinstance(network, Mapping):
+        for name, value in network.items():
+            if name in usual and name not in FROM_DATA and value != usual[name]:
+                yield f"{name}={json.dumps(value)}"
+
+
+def show_provenance(runs: list[Run], data_file: Path | None) -> Section:
+    """Commands, seeds, versions, machine and data of all runs."""
+    lines = [command_line(run.record) for run in runs]
+    return Section(
+        "How to make it again",
+        "These commands, with these versions, seeds and data, give these numbers again.",
+        (),
+        (_table_runs(runs, data_file), _table_versions(runs)),
+        code="\n".join(lines),
+    )
+
+
+def _table_runs(runs: list[Run], data_file: Path | None) -> Any:
+    rows = []
+    for run in runs:
+        known = run.record.data
+        rows.append(
+            {
+                "Run": run.path.name or str(run.path),
+                "Command": run.record.command,
+                "Seeds": ", ".join(str(seed) for seed in run.record.seeds[:10]) or "none",
+                "Data": known.file if known else "none",
+                "Bytes": float(known.bytes) if known else None,
+                "SHA-256": known.sha256 if known else "",
+                "Unchanged": "not looked at"
+                if known is None
+                else "yes"
+                if find_data(run, data_file)
+                else "not found",
+            }
+        )
+    return make_table("Runs, and the data they were made from.", pd.DataFrame(rows), digits=12)
+
+
+def _table_versions(runs: list[Run]) -> Any:
+    columns: dict[str, dict[str, str]] = {}
+    for run in runs:
+        name = run.path.name or str(run.path)
+        columns[name] = {**run.record.versions, **run.record.machine}
+    frame = pd.DataFrame(columns).fillna("").rename_axis("Package or machine").reset_index()
+    alike = len({tuple(sorted(column.items())) for column in columns.values()}) == 1
+    if alike:
+        frame = frame.iloc[:, :2].set_axis(["Package or machine", "All runs"], axis=1)
+    return make_table("Versions and machine.", frame)

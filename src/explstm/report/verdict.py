@@ -1,0 +1,77 @@
+"""The first part of a report: whether the forecast is worth using, in words."""
+
+from typing import Annotated, Literal
+
+import pandas as pd
+from pydantic import BaseModel, Field
+
+from explstm.backtest import NAIVE
+from explstm.report.evidence import MAX_METHODS
+from explstm.report.page import Section, Table, make_table
+from explstm.report.runs import Run, Text
+
+OUTCOMES = {
+    "beats": "better than the best naive forecast",
+    "level": "no better than the best naive forecast",
+    "loses": "worse than the best naive forecast",
+    "untestable": "cannot be tested",
+}
+
+
+class MethodVerdict(BaseModel):
+    """What ``verdict.json`` says of one method."""
+
+    method: Text
+    outcome: Literal["beats", "level", "loses", "untestable"]
+    sentence: Text
+    naive: Text = ""
+    skill: float | None = None
+    p_value: float | None = None
+    n_series: int = 0
+    n_windows: int = 0
+
+
+class Verdict(BaseModel):
+    """What ``verdict.json`` says."""
+
+    use: Text
+    sentence: Text
+    verdicts: Annotated[list[MethodVerdict], Field(max_length=100)] = []
+
+
+def show_verdict(run: Run) -> Section | None:
+    """Whether the forecast is worth using, in words, before any number."""
+    verdict = run.json("verdict.json", Verdict)
+    if verdict is None:
+        return None
+    beaten = any(one.outcome == "beats" for one in verdict.verdicts)
+    tested = any(one.outcome != "untestable" for one in verdict.verdicts)
+    useful = beaten and verdict.use not in NAIVE
+    return Section(
+        "Verdict",
+        "A naive forecast needs no model: it repeats the last value or season, or goes on with the "
+        "mean growth. A model that does not beat it clearly is not worth its trouble. p is how "
+        "often equally good forecasts would differ as much by chance.",
+        (verdict.sentence, *(one.sentence for one in verdict.verdicts[:MAX_METHODS])),
+        (_table_verdicts(verdict),) if verdict.verdicts else (),
+        tone="good" if useful else "bad" if tested else "open",
+    )
+
+
+def _table_verdicts(verdict: Verdict) -> Table:
+    rows = [
+        {
+            "Method": one.method,
+            "Outcome": OUTCOMES[one.outcome],
+            "Error less than naive, %": _percent(one.skill),
+            "p": one.p_value,
+            "Windows": one.n_windows,
+            "Series": one.n_series,
+        }
+        for one in verdict.verdicts
+    ]
+    return make_table("Every method against the best naive forecast.", pd.DataFrame(rows), digits=3)
+
+
+def _percent(share: float | None) -> float | None:
+    return None if share is None else 100 * share
