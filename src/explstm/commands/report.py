@@ -50,8 +50,9 @@ def make_report(
 
     with open_run(out, force=force) as run:
         page = build_page(read_material(runs, data_file), data_file)
-        (run.path / PAGE).write_text(render_page(page), encoding="utf-8", newline="\n")
         _save_figures(run, page)
+        text = render_page(page, run.path / FIGURES)
+        (run.path / PAGE).write_text(text, encoding="utf-8", newline="\n")
         write_record(run, "report", arguments)
     return page
 

@@ -6,7 +6,7 @@ seaborn's colour-blind-safe palette, and lines differ in dash or marker too. No 
 matplotlib is touched; equal facts give equal bytes.
 """
 
-from explstm.plots.style import MAX_LABEL, MAX_SERIES, render_svg, save_figure  # isort: skip
+from explstm.plots.style import MAX_LABEL, MAX_SERIES, render_narrow, save_figure  # isort: skip
 from explstm.plots.diagnostics import (
     draw_autocorrelation,
     draw_distribution,
@@ -39,6 +39,6 @@ __all__ = [
     "draw_training",
     "draw_trials",
     "draw_windows",
-    "render_svg",
+    "render_narrow",
     "save_figure",
 ]

@@ -95,6 +95,7 @@ def draw_skill(facts: pd.DataFrame) -> Figure:
     axis.margins(x=0.12)
     axis.set_xlabel("error / error of the best naive forecast")
     axis.grid(visible=False, axis="y")
+    axis.set_axisbelow(True)
     axis.set_title("Left of the line is better than naive (hatched: naive forecasts)", fontsize=10)
     return figure
 

@@ -6,8 +6,6 @@ imported first, and says what to install where matplotlib or seaborn is missing.
 
 import io
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -80,31 +78,28 @@ def shorten_dates(axis: Axes) -> None:
         axis.xaxis.set_major_formatter(ConciseDateFormatter(locator))
 
 
-def render_svg(figure: Figure, width: float | None = None) -> bytes:
-    """The figure as SVG; ``width``, in inches, gives a narrower one of the same height."""
-    buffer = io.BytesIO()
+def render_narrow(figure: Figure, width: float) -> bytes:
+    """The figure as SVG, ``width`` inches wide at the same height."""
     before = tuple(figure.get_size_inches())
-    if width is not None:
-        figure.set_size_inches(width, before[1])
+    figure.set_size_inches(width, before[1])
     try:
-        with _quiet():
-            figure.savefig(buffer, format="svg", metadata={"Date": None})
+        return _render(figure, "svg", metadata={"Date": None})
     finally:
         figure.set_size_inches(before)
-    return buffer.getvalue()
 
 
 def save_figure(figure: Figure, facts: pd.DataFrame, folder: Path, name: str) -> None:
     """Write ``name.png``, ``name.svg`` and the facts as ``name.csv``."""
     facts.to_csv(folder / f"{name}.csv", index=False, lineterminator="\n")
-    with _quiet():
-        figure.savefig(folder / f"{name}.png", dpi=130, metadata={"Software": None})
-    (folder / f"{name}.svg").write_bytes(render_svg(figure))
+    png = _render(figure, "png", dpi=130, metadata={"Software": None})
+    (folder / f"{name}.png").write_bytes(png)
+    (folder / f"{name}.svg").write_bytes(_render(figure, "svg", metadata={"Date": None}))
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
+def _render(figure: Figure, kind: str, **options: Any) -> bytes:
+    buffer = io.BytesIO()
     with warnings.catch_warnings(), matplotlib.rc_context(SETTINGS):
         # A series may be named in a script that the font has no glyphs for: boxes, not a failure.
         warnings.filterwarnings("ignore", message=r"Glyph .* missing from", category=UserWarning)
-        yield
+        figure.savefig(buffer, format=kind, **options)
+    return buffer.getvalue()

@@ -23,13 +23,13 @@ from explstm.report.runs import Material, Run, find_data, read_history, read_run
 from explstm.report.training import show_held_out, show_training, show_tuning
 from explstm.report.verdict import show_verdict
 
-NO_VERDICT = Section(
-    "Verdict",
-    sentences=(
-        "Nothing here says yet whether this forecast is better than repeating the last value: that "
-        "takes a backtest.",
-    ),
-    tone="open",
+UNJUDGED = (
+    "Nothing here says yet whether this forecast is better than repeating the last value: that "
+    "takes a backtest."
+)
+UNTOLD = (
+    "The backtest holds scores, but no verdict on whether they could be luck; make it again to "
+    "have it tested."
 )
 
 
@@ -82,7 +82,8 @@ def build_page(materials: list[Material], data_file: Path | None) -> Page:
     sections = list(_find_sections(materials, evidence))
     titles = {section.title for section in sections}
     if "Verdict" not in titles:
-        sections.insert(0, NO_VERDICT)
+        text = UNTOLD if evidence else UNJUDGED
+        sections.insert(0, Section("Verdict", sentences=(text,), tone="open"))
     data = next((run.record.data for run in runs if run.record.data is not None), None)
     name = data.file if data else runs[0].path.name
     commands = ", ".join(dict.fromkeys(run.record.command for run in runs))
@@ -164,7 +165,7 @@ def _find_gaps(titles: set[str], materials: list[Material]) -> Iterator[Gap]:
         "Tuning": ("A search over settings.", f"explstm tune {task} --trials 20"),
     }  # fmt: skip
     for title, (text, command) in wanted.items():
-        if title not in titles:
+        if not any(found.startswith(title) for found in titles):
             yield Gap(text, command)
     if "Backtest" in titles:
         for title in ("Error by horizon", "Calibration", "Residuals"):

@@ -10,6 +10,9 @@ from explstm.report.outlook import to_plain
 from explstm.report.page import Chart, Section, Table, make_table, say_number
 from explstm.report.runs import Material
 
+MAX_STEPS = 1000
+"""How much history the windows are drawn over, at most."""
+
 
 def show_backtest(evidence: Evidence, material: Material) -> Section:
     """Every method on the same windows."""
@@ -32,9 +35,9 @@ def show_backtest(evidence: Evidence, material: Material) -> Section:
         "better, and the best of each column is bold. R² says little about a forecast of a series "
         "that grows, so it comes last.",
         (
-            f"{windows} {'windows' if windows > 1 else 'window'} of "
-            f"{evidence.run.record.count('horizon', _longest(evidence))} steps in {n_series:,} "
-            f"series; the figures show the best form of the LSTM, {evidence.focus}.",
+            f"{windows} {'windows' if windows > 1 else 'window'} of {_longest(evidence)} steps in "
+            f"{'one' if n_series == 1 else f'{n_series:,}'} series; the figures show the best "
+            f"form of the LSTM, {evidence.focus}.",
             *_say_undefined(evidence),
         ),
         tuple(tables),
@@ -108,6 +111,7 @@ def _draw_windows(evidence: Evidence, material: Material) -> Chart:
     if material.history is not None:
         # The history comes first, so that what it says of a date is drawn.
         past = to_plain(material.history)
+        past = past.groupby("unique_id", sort=False).tail(MAX_STEPS)
         facts = pd.concat([past[past["unique_id"].isin(shown)], windows], ignore_index=True)
     return Chart(
         "windows",

@@ -52,7 +52,9 @@ def _table_growth(facts: pd.DataFrame) -> Table:
             "Course": facts["course"],
         }
     )
-    return make_table("Growth from the last value to the end of the forecast.", frame, digits=3)
+    return make_table(
+        "Growth from the last value to the end of the forecast.", frame, digits=3, alone=True
+    )
 
 
 def _draw_growth(run: Run) -> tuple[Chart, ...]:

@@ -1,14 +1,12 @@
 """The parts of a report about the future: the forecast, and what was found in the data."""
 
-from typing import Any
-
 import pandas as pd
 
 from explstm import plots
 from explstm.diagnostics import interval_levels
 from explstm.frame import Panel, panel_frame
 from explstm.pipeline import DRAWN_HORIZONS, join_tables
-from explstm.report.page import Chart, Section, make_table, say_date, say_number
+from explstm.report.page import Chart, Section, Table, make_table, say_date, say_number
 from explstm.report.runs import Material
 
 KEYS = ("unique_id", "ds")
@@ -116,7 +114,7 @@ def _say_forecast(
     )
 
 
-def _table_forecast(table: pd.DataFrame, model: str, levels: list[str], n_series: int) -> Any:
+def _table_forecast(table: pd.DataFrame, model: str, levels: list[str], n_series: int) -> Table:
     ends = [f"{model}-{end}-{level}" for level in levels[:1] for end in ("lo", "hi")]
     known = ["y"] if "y" in table else []
     shown = table[["unique_id", "ds", *known, model, *ends]]
@@ -128,9 +126,8 @@ def _table_forecast(table: pd.DataFrame, model: str, levels: list[str], n_series
         caption = "The last step of the forecast of each series."
     else:
         shown = shown.drop(columns="unique_id")
-    return make_table(
-        caption, shown.assign(ds=[say_date(date) for date in shown["ds"]]).rename(columns=labels)
-    )
+    shown = shown.assign(ds=[say_date(date) for date in shown["ds"]]).rename(columns=labels)
+    return make_table(caption, shown, alone=n_series > 1)
 
 
 def show_findings(material: Material) -> Section | None:

@@ -12,6 +12,7 @@ import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -22,6 +23,9 @@ from explstm.plain_text import shorten
 MAX_ROWS = 30
 MAX_CELL = 80
 MAX_SENTENCE = 1000
+MAX_DRAWING = 500_000
+"""Bytes of a figure as SVG; one with more is shown as PNG."""
+PNG = b"\x89PNG"
 NARROW = 4.4
 """Width, in inches, of a figure for a phone."""
 MISSING = "–"
@@ -119,6 +123,7 @@ def make_table(
     *,
     best: Mapping[str, int] | None = None,
     digits: int = 4,
+    alone: bool = False,
 ) -> Table:
     """A table of a frame, its first ``MAX_ROWS`` rows.
 
@@ -127,13 +132,14 @@ def make_table(
         frame: Its first column names the rows.
         best: Columns, by name, of which the highest (1) or the lowest (-1) value is stressed.
         digits: Digits of the largest number of a column.
+        alone: Whether every number has its own digits: for rows of very different size.
     """
     shown = frame.iloc[:MAX_ROWS]
     if len(frame) > len(shown):
         caption = f"{caption} The first {len(shown)} of {len(frame):,} rows."
     numeric = tuple(pd.api.types.is_numeric_dtype(kind) for kind in frame.dtypes)
     columns = [
-        say_column(shown.iloc[:, place].tolist(), digits)
+        _say_numbers(shown.iloc[:, place].tolist(), digits, alone)
         if is_number
         else [shorten(value, MAX_CELL) for value in shown.iloc[:, place]]
         for place, is_number in enumerate(numeric)
@@ -151,6 +157,12 @@ def make_table(
         numeric,
         frozenset(stressed),
     )
+
+
+def _say_numbers(values: Sequence[float], digits: int, alone: bool) -> list[str]:
+    if alone:
+        return [say_column([value], digits)[0] for value in values]
+    return say_column(values, digits)
 
 
 def say_column(values: Sequence[float], digits: int = 4) -> list[str]:
@@ -185,8 +197,12 @@ def say_date(value: Any) -> str:
     return f"{value:%Y-%m-%d}" if value == value.normalize() else f"{value:%Y-%m-%d %H:%M}"
 
 
-def render_page(page: Page) -> str:
+def render_page(page: Page, figures: Path) -> str:
     """The page as HTML.
+
+    Args:
+        page: What stands on it.
+        figures: The folder where its figures were saved.
 
     Raises:
         BackendNotInstalledError: Jinja2 is not installed.
@@ -194,6 +210,8 @@ def render_page(page: Page) -> str:
     try:
         from jinja2 import Environment, PackageLoader, StrictUndefined
         from markupsafe import Markup
+
+        from explstm.plots import render_narrow
     except ImportError:
         raise BackendNotInstalledError(
             "REPORT_NOT_INSTALLED",
@@ -208,17 +226,21 @@ def render_page(page: Page) -> str:
         keep_trailing_newline=True,
     )
     environment.filters["plain"] = lambda text: shorten(text, MAX_SENTENCE)
-    environment.filters["picture"] = _to_address
+    environment.filters["picture"] = lambda chart: _to_address(_read_picture(chart, figures))
+    environment.filters["narrow"] = lambda chart: _to_address(render_narrow(chart.figure, NARROW))
     style = environment.get_template("report.css").render()
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     return environment.get_template("report.html.j2").render(
-        page=page, style=Markup(style), style_hash=f"sha256-{digest}", narrow=NARROW
+        page=page, style=Markup(style), style_hash=f"sha256-{digest}"
     )
 
 
-def _to_address(chart: Chart, width: float | None = None) -> str:
-    from explstm.plots import render_svg
+def _read_picture(chart: Chart, figures: Path) -> bytes:
+    """A figure as drawing, or as pixels where it has so much in it that these are smaller."""
+    drawing = (figures / f"{chart.name}.svg").read_bytes()
+    return drawing if len(drawing) <= MAX_DRAWING else (figures / f"{chart.name}.png").read_bytes()
 
-    return "data:image/svg+xml;base64," + base64.b64encode(render_svg(chart.figure, width)).decode(
-        "ascii"
-    )
+
+def _to_address(picture: bytes) -> str:
+    kind = "png" if picture.startswith(PNG) else "svg+xml"
+    return f"data:image/{kind};base64,{base64.b64encode(picture).decode('ascii')}"

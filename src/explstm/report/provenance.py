@@ -11,7 +11,7 @@ import pandas as pd
 from explstm.models.spec import ModelSpec
 from explstm.options import FROM_DATA, DataOptions
 from explstm.plain_text import spell_out
-from explstm.report.page import Section, make_table
+from explstm.report.page import Section, Table, make_table
 from explstm.report.runs import Record, Run, find_data
 
 OPTIONS = {"saved": "model", "methods": "method"}
@@ -82,7 +82,7 @@ def show_provenance(runs: list[Run], data_file: Path | None) -> Section:
     )
 
 
-def _table_runs(runs: list[Run], data_file: Path | None) -> Any:
+def _table_runs(runs: list[Run], data_file: Path | None) -> Table:
     rows = []
     for run in runs:
         known = run.record.data
@@ -104,7 +104,7 @@ def _table_runs(runs: list[Run], data_file: Path | None) -> Any:
     return make_table("Runs, and the data they were made from.", pd.DataFrame(rows), digits=12)
 
 
-def _table_versions(runs: list[Run]) -> Any:
+def _table_versions(runs: list[Run]) -> Table:
     columns: dict[str, dict[str, str]] = {}
     for run in runs:
         name = run.path.name or str(run.path)

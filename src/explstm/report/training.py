@@ -86,7 +86,7 @@ def show_training(run: Run) -> Section | None:
             f"{int(best['step']):,}."
         )
     return Section(
-        "Training",
+        "Training, both frameworks" if several else "Training",
         "The loss on the training steps should fall and level off. Where that on held-out steps "
         "(dots) rises again, the network begins to learn by heart; the weights with the lowest "
         "held-out loss are kept.",

@@ -6,7 +6,6 @@ import pandas as pd
 from pydantic import BaseModel, Field
 
 from explstm.backtest import NAIVE
-from explstm.report.evidence import MAX_METHODS
 from explstm.report.page import Section, Table, make_table
 from explstm.report.runs import Run, Text
 
@@ -52,10 +51,18 @@ def show_verdict(run: Run) -> Section | None:
         "A naive forecast needs no model: it repeats the last value or season, or goes on with the "
         "mean growth. A model that does not beat it clearly is not worth its trouble. p is how "
         "often equally good forecasts would differ as much by chance.",
-        (verdict.sentence, *(one.sentence for one in verdict.verdicts[:MAX_METHODS])),
+        (verdict.sentence, *_say_closest(verdict)),
         (_table_verdicts(verdict),) if verdict.verdicts else (),
         tone="good" if useful else "bad" if tested else "open",
     )
+
+
+def _say_closest(verdict: Verdict) -> list[str]:
+    """What was found of the method to use, or of the one that came closest to being it."""
+    used = [one for one in verdict.verdicts if one.method == verdict.use]
+    known = [one for one in verdict.verdicts if one.skill is not None]
+    best = sorted(known, key=lambda one: one.skill or 0.0, reverse=True)
+    return [one.sentence for one in (used or best)[:1]]
 
 
 def _table_verdicts(verdict: Verdict) -> Table:
@@ -63,7 +70,7 @@ def _table_verdicts(verdict: Verdict) -> Table:
         {
             "Method": one.method,
             "Outcome": OUTCOMES[one.outcome],
-            "Error less than naive, %": _percent(one.skill),
+            "Error below naive, %": _percent(one.skill),
             "p": one.p_value,
             "Windows": one.n_windows,
             "Series": one.n_series,
