@@ -73,7 +73,7 @@ def colored(names: list[str]) -> list[tuple[str, str]]:
 def shorten_dates(axis: Axes) -> None:
     """Few, short dates below an axis that shows dates, so that they fit a narrow figure too."""
     if isinstance(axis.xaxis.get_major_locator(), AutoDateLocator):
-        locator = AutoDateLocator(minticks=3, maxticks=6)
+        locator = AutoDateLocator(minticks=3, maxticks=8)  # fewer leave some spans no interval
         axis.xaxis.set_major_locator(locator)
         axis.xaxis.set_major_formatter(ConciseDateFormatter(locator))
 

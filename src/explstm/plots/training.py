@@ -26,7 +26,9 @@ def draw_training(facts: pd.DataFrame) -> Figure:
         axis.plot([], [], "o--", color=INK, markersize=3.5, label="validation")
     if facts["train_loss"].min() > 0:
         axis.set_yscale("log")
-        axis.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        wide = facts["train_loss"].max() > 10 * facts["train_loss"].min()
+        subs = (1.0, 2.0, 5.0) if wide else (1.0, 1.2, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0)
+        axis.yaxis.set_major_locator(LogLocator(subs=subs))
         axis.yaxis.set_major_formatter("{x:g}")
         axis.yaxis.set_minor_formatter(NullFormatter())
     axis.set_xlabel("step")

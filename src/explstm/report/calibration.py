@@ -58,15 +58,15 @@ def show_calibration(evidence: Evidence) -> Section | None:
 def _say_coverage(row: pd.Series) -> str:
     inside = row["low"] <= row["coverage"] <= row["high"]
     judged = (
-        "as promised, within chance"
+        "; that is as promised, within chance"
         if inside
-        else "too few: the interval is too narrow"
+        else ", which is too few: the interval is too narrow"
         if row["coverage"] < row["low"]
-        else "too many: the interval is too wide"
+        else ", which is too many: the interval is too wide"
     )
     return (
         f"The {row['level']:g} % interval of {row['model']} held {100 * row['coverage']:.0f} % of "
-        f"{row['values']:,.0f} values: {judged}."
+        f"{row['values']:,.0f} values{judged}."
     )
 
 

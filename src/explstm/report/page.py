@@ -10,6 +10,7 @@ second, narrow drawing of each is for phones.
 import base64
 import hashlib
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -131,7 +132,7 @@ def make_table(
         caption: What stands in it.
         frame: Its first column names the rows.
         best: Columns, by name, of which the highest (1) or the lowest (-1) value is stressed.
-        digits: Digits of the largest number of a column.
+        digits: Digits of the middle number of a column.
         alone: Whether every number has its own digits: for rows of very different size.
     """
     shown = frame.iloc[:MAX_ROWS]
@@ -166,11 +167,11 @@ def _say_numbers(values: Sequence[float], digits: int, alone: bool) -> list[str]
 
 
 def say_column(values: Sequence[float], digits: int = 4) -> list[str]:
-    """Numbers of one column with the same decimals, so many that the largest has its digits."""
+    """Numbers of one column with the same decimals, so many that the middle one has its digits."""
     finite = [abs(value) for value in values if value is not None and math.isfinite(value)]
-    largest = max(finite, default=0.0)
+    largest, middle = max(finite, default=0.0), statistics.median(finite or [0.0])
     whole = all(value == round(value) for value in finite)
-    decimals = 0 if whole else min(max(digits - _count_digits(largest), 0), 6)
+    decimals = 0 if whole else min(max(digits - _count_digits(middle), 0), 6)
     return [
         MISSING
         if value is None or not math.isfinite(value)

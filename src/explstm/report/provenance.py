@@ -76,32 +76,34 @@ def show_provenance(runs: list[Run], data_file: Path | None) -> Section:
     return Section(
         "How to make it again",
         "These commands, with these versions, seeds and data, give these numbers again.",
-        (),
-        (_table_runs(runs, data_file), _table_versions(runs)),
+        tuple(_say_data(runs, data_file)),
+        (_table_runs(runs), _table_versions(runs)),
         code="\n".join(lines),
     )
 
 
-def _table_runs(runs: list[Run], data_file: Path | None) -> Table:
-    rows = []
-    for run in runs:
+def _say_data(runs: list[Run], data_file: Path | None) -> Iterator[str]:
+    run = next((run for run in runs if run.record.data is not None), None)
+    if run is not None and run.record.data is not None:
         known = run.record.data
-        rows.append(
-            {
-                "Run": run.path.name or str(run.path),
-                "Command": run.record.command,
-                "Seeds": ", ".join(str(seed) for seed in run.record.seeds[:10]) or "none",
-                "Data": known.file if known else "none",
-                "Bytes": float(known.bytes) if known else None,
-                "SHA-256": known.sha256 if known else "",
-                "Unchanged": "not looked at"
-                if known is None
-                else "yes"
-                if find_data(run, data_file)
-                else "not found",
-            }
+        state = (
+            "The file is unchanged since."
+            if find_data(run, data_file)
+            else "The file was not found, or has changed since."
         )
-    return make_table("Runs, and the data they were made from.", pd.DataFrame(rows), digits=12)
+        yield (f"Made from {known.file}, {known.bytes:,} bytes, SHA-256 {known.sha256}. {state}")
+
+
+def _table_runs(runs: list[Run]) -> Table:
+    rows = [
+        {
+            "Run": run.path.name or str(run.path),
+            "Command": run.record.command,
+            "Seeds": ", ".join(str(seed) for seed in run.record.seeds[:10]) or "none",
+        }
+        for run in runs
+    ]
+    return make_table("The runs.", pd.DataFrame(rows))
 
 
 def _table_versions(runs: list[Run]) -> Table:

@@ -197,9 +197,12 @@ def read_history(run: Run, path: Path) -> Panel:
 
 
 def _read_json(path: Path, kind: type[Content]) -> Content:
+    data = _read_bytes(path, MAX_JSON_BYTES)
     try:
-        return kind.model_validate(parse_json(_read_bytes(path, MAX_JSON_BYTES), str(path)))
-    except (ModelFileError, ValidationError) as error:
+        return kind.model_validate(parse_json(data, path.name))
+    except ModelFileError:
+        raise _refuse_damaged(path, ValueError("no JSON object of known size and depth")) from None
+    except ValidationError as error:
         raise _refuse_damaged(path, error) from None
 
 
@@ -215,7 +218,7 @@ def _read_bytes(path: Path, most: int) -> bytes:
 
 
 def _refuse_damaged(path: Path, error: Exception) -> DataError:
-    found = str(error)
+    found = error.message if isinstance(error, DataError) else str(error)
     if isinstance(error, ValidationError):
         first = error.errors()[0]
         found = f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"

@@ -1,0 +1,128 @@
+"""Run folders for the tests of the report: real commands where they are quick, else their files."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from explstm import pipeline
+from explstm.commands.backtest import backtest_file
+from explstm.options import DataOptions, parse_settings
+
+HOSTILE = "<script>alert(1)</script>"
+H = 3
+QUICK = ["max_steps=2", "hidden_sizes=[4]"]
+
+
+def write_data(folder: Path) -> Path:
+    """Two monthly series of four years that grow; the first has a hostile name."""
+    rng = np.random.default_rng(3)
+    ds = pd.date_range("2020-01-01", periods=48, freq="MS")
+    tables = [
+        pd.DataFrame({"unique_id": name, "ds": ds, "y": size * np.exp(path)})
+        for name, size in ((HOSTILE, 100.0), ("south", 3.0))
+        for path in [np.cumsum(rng.normal(0.02, 0.03, 48))]
+    ]
+    path = folder / "sales & more.csv"
+    pd.concat(tables).to_csv(path, index=False)
+    return path
+
+
+def write_runs(folder: Path) -> dict[str, Path]:
+    """A folder of every command, by its name."""
+    file = write_data(folder)
+    runs = {
+        name: folder / f"{name}-run"
+        for name in ("forecast", "growth", "backtest", "compare", "fit", "tune")
+    }
+    pipeline.forecast_file(file, H, runs["forecast"], DataOptions(), level=[80, 95])
+    settings = parse_settings(QUICK)
+    pipeline.fit_file(file, H, runs["fit"], DataOptions(), backend="torch", settings=settings)
+    backtest_file(file, H, runs["backtest"], DataOptions(), windows=12, methods=["Pretrained"])
+    write_verdict(runs["backtest"])
+    record = json.loads((runs["forecast"] / "run.json").read_text())
+    for name, write in (("growth", write_growth), ("compare", write_compare), ("tune", write_tune)):
+        runs[name].mkdir()
+        (runs[name] / "run.json").write_text(json.dumps({**record, "command": name}))
+        write(runs[name], runs)
+    return runs
+
+
+def write_verdict(run: Path) -> None:
+    """As explstm backtest writes it."""
+    one = {
+        "method": "Pretrained",
+        "outcome": "level",
+        "sentence": "Pretrained cannot be told apart from repeating the last value.",
+        "naive": "Naive",
+        "skill": 0.034,
+        "p_value": 0.44,
+        "n_series": 2,
+        "n_windows": 12,
+        "over_series": {"n": 2},
+    }
+    verdict = {"use": "Naive", "sentence": "Use the last value (Naive): no method beats it."}
+    (run / "verdict.json").write_text(json.dumps({**verdict, "verdicts": [one]}))
+
+
+def write_growth(run: Path, runs: dict[str, Path]) -> None:
+    """As explstm growth writes it."""
+    forecast = pd.read_csv(runs["forecast"] / "forecast.csv")
+    forecast.to_csv(run / "forecast.csv", index=False)
+    names = [HOSTILE, "south"]
+    facts = {"unit": "growth", "rate": 0.02, "rate_lo": 0.01, "rate_hi": 0.03, "year_rate": 0.27,
+             "doubling": "doubling", "doubling_time": 35.0, "course": "steady"}  # fmt: skip
+    pd.DataFrame({"unique_id": names, **facts}).to_csv(run / "growth.csv", index=False)
+    words = {"place": 0, "sentence": "The forecast grows by about 2 % per month."}
+    pd.DataFrame({"unique_id": names, **words}).to_csv(run / "growth-sentences.csv", index=False)
+    nothing = {name: np.nan for name in ("rate_lo", "rate_hi", "ceiling")}
+    rates = pd.DataFrame(
+        {
+            "unique_id": np.repeat(names, 4),
+            "ds": 2 * list(pd.date_range("2024-01-01", periods=4, freq="MS")),
+            "y": 2 * [100.0, 102.0, np.nan, np.nan],
+            "forecast": 2 * [np.nan, np.nan, 104.0, 106.0],
+            "lo": 2 * [np.nan, np.nan, 103.0, 104.0],
+            "hi": 2 * [np.nan, np.nan, 105.0, 108.0],
+            "unit": "growth",
+            "rate": 0.02,
+            "broken": 2 * [False, True, False, False],
+            **nothing,
+        }
+    )
+    rates.to_csv(run / "growth-figure.csv", index=False)
+
+
+def write_compare(run: Path, runs: dict[str, Path]) -> None:
+    """As explstm compare writes it."""
+    said = {
+        "verdict": "By mean MASE over the 3 held-out steps, the LSTM beat every other forecast."
+    }
+    (run / "metrics.json").write_text(json.dumps({**said, "metrics": {}}))
+    rows = [(model, metric, value, 0.1, 2) for model, value in (("torch", 0.8), ("Naive", 1.2))
+            for metric in ("MASE", "MAE", "R2")]  # fmt: skip
+    columns = ["model", "metric", "mean", "spread", "n_seeds"]
+    pd.DataFrame(rows, columns=columns).to_csv(run / "accuracy.csv", index=False)
+    forecasts = pd.read_csv(runs["forecast"] / "forecast.csv")[["unique_id", "ds", "ExpLSTM"]]
+    forecasts = forecasts.rename(columns={"ExpLSTM": "torch"}).assign(y=100.0, Naive=99.0)
+    forecasts.to_csv(run / "forecasts.csv", index=False)
+    log = {"step": [0, 1, 2, 0, 1, 2], "learning_rate": 0.1, "seconds": 1.0}
+    losses = {"train_loss": 2 * [np.nan, 2.0, 1.0], "valid_loss": 2 * [3.0, np.nan, 2.5]}
+    engines = {"engine": ["torch"] * 3 + ["tensorflow"] * 3, "seed": 1}
+    pd.DataFrame({**engines, **log, **losses}).to_csv(run / "training.csv", index=False)
+
+
+def write_tune(run: Path, runs: dict[str, Path]) -> None:
+    """As explstm tune writes it."""
+    trials = pd.DataFrame(
+        {
+            "number": [0, 1, 2, 3],
+            "state": ["complete", "pruned", "complete", "complete"],
+            "value": [1.0, np.nan, 1.2, 0.9],
+            "cell": ["lstm", "slstm", "lstm", "slstm"],
+            "seconds": 2.0,
+        }
+    )
+    trials.to_csv(run / "trials.csv", index=False)
+    (run / "best.json").write_text(json.dumps({"verdict": "4 trials: the model stays as it is."}))
