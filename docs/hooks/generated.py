@@ -3,10 +3,12 @@
 Contract: in a page, ``<!-- commands -->`` becomes the description of the command line by Typer;
 ``<!-- defaults: DOTTED.NAME -->`` a table of the fields of a configuration, with their defaults and
 meanings; ``<!-- constants: MODULE -->`` a table of the constants of a module. Nothing here has to
-be changed when a command, an option, a field or a constant is added. Links to files of the
-repository that are no pages are shown as their text.
+be changed when a command, an option, a field or a constant is added. ``<!-- readme: HEADING -->``
+becomes the text under that heading of the README. Links to files of the repository that are no
+pages are shown as their text.
 """
 
+import ast
 import dataclasses
 import html
 import re
@@ -20,20 +22,32 @@ from typing import Any
 import griffe
 from pydantic import BaseModel
 
-SOURCES = Path(__file__).parents[2] / "src"
+ROOT = Path(__file__).parents[2]
+SOURCES = ROOT / "src"
 COMMANDS = "<!-- commands -->"
 DEFAULTS = re.compile(r"<!-- defaults: ([\w.]+)\.(\w+) -->")
 CONSTANTS = re.compile(r"<!-- constants: ([\w.]+) -->")
+README = re.compile(r"<!-- readme: (.+) -->")
+HEADING = re.compile(r"^##? (.+)\n", re.MULTILINE)
 LEAVING = re.compile(r"\[([^\]]+)\]\((?:\.\./)+(?:notebooks|benchmarks|src|tests)/[^)]*\)")
 
 
-def on_page_markdown(markdown: str, **_: Any) -> str:
+def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     """Fill in what a page asks for."""
+    to_docs = "../" * page.file.src_uri.count("/")
+    markdown = README.sub(lambda found: read_readme(found[1], to_docs), markdown)
     if COMMANDS in markdown:
         markdown = markdown.replace(COMMANDS, describe_commands())
     markdown = DEFAULTS.sub(lambda found: tabulate_defaults(*found.groups()), markdown)
     markdown = CONSTANTS.sub(lambda found: tabulate_constants(found[1]), markdown)
     return LEAVING.sub(r"\1", markdown)
+
+
+def read_readme(heading: str, to_docs: str) -> str:
+    """The text under a heading of the README, its links led from the page to the same files."""
+    _, *parts = HEADING.split((ROOT / "README.md").read_text("utf-8"))
+    sections = dict(zip(parts[::2], parts[1::2], strict=True))
+    return sections[heading].strip().replace("](docs/", f"]({to_docs}")
 
 
 def describe_commands() -> str:
@@ -70,7 +84,7 @@ def tabulate_constants(module: str) -> str:
     return _tabulate(
         (name, str(member.value), member.docstring.value if member.docstring else "")
         for name, member in read_source(module).members.items()
-        if name.isupper() and not name.startswith("_") and not member.is_alias
+        if name.isupper() and not name.startswith("_") and _is_literal(member)
     )
 
 
@@ -85,6 +99,14 @@ def read_meanings(module: str, name: str) -> dict[str, str]:
 def read_source(path: str) -> Any:
     """What griffe finds at a dotted path, without importing it."""
     return griffe.load(path, search_paths=[SOURCES])
+
+
+def _is_literal(member: Any) -> bool:
+    try:
+        ast.literal_eval(str(member.value))
+    except (AttributeError, SyntaxError, ValueError):
+        return False
+    return True
 
 
 def _tabulate(rows: Iterable[tuple[str, str, str]]) -> str:

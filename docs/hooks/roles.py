@@ -1,18 +1,23 @@
-"""Cross-references of docstrings, such as :mod:`explstm.scaling`, become links of the site."""
+"""What the reference shows otherwise than the code says it.
+
+Contract: cross-references of docstrings, such as :mod:`explstm.scaling`, become links of the site,
+and defaults that are names of constants become their values.
+"""
 
 import re
 from typing import Any
 
 import griffe
 
+LITERAL = re.compile(r"""-?[\d.]+(e-?\d+)?$|(['"]).*\2$""")
 ROLE = re.compile(r":(?:mod|class|func|meth|data|attr|exc):`([\w.]+)`")
 
 
 class Roles(griffe.Extension):
-    """Rewrites the docstrings of a package once it is read."""
+    """Rewrites docstrings and defaults of a package once it is read."""
 
     def on_package(self, *, pkg: griffe.Module, **_: Any) -> None:
-        """Rewrite the docstring of everything in the package."""
+        """Rewrite everything in the package."""
         self._rewrite(pkg)
 
     def _rewrite(self, part: griffe.Object | griffe.Alias) -> None:
@@ -22,6 +27,9 @@ class Roles(griffe.Extension):
             part.docstring.value = ROLE.sub(
                 lambda found: _link(part, found[1]), part.docstring.value
             )
+        if part.is_function:
+            for parameter in part.parameters:
+                parameter.default = _find_value(part, parameter.default)
         for member in part.members.values():
             self._rewrite(member)
 
@@ -35,3 +43,17 @@ def _link(part: griffe.Object, name: str) -> str:
         return f"`{name}`"
     is_shown = target.is_public and target.has_docstring
     return f"[`{name}`][{target.canonical_path}]" if is_shown else f"`{name}`"
+
+
+def _find_value(part: griffe.Object, default: Any) -> Any:
+    """The value of a constant, or of a field of an instance made without arguments."""
+    name, dot, field = str(default).partition(".")
+    try:
+        constant = part.modules_collection[part.resolve(name)]
+        value = str(constant.value)
+        if dot:
+            made = constant.module.resolve(value.removesuffix("()"))
+            return part.modules_collection[made].members[field].value
+    except (AttributeError, KeyError, griffe.GriffeError):
+        return default
+    return value if LITERAL.match(value) else default
