@@ -17,8 +17,6 @@ from pathlib import Path
 
 import pytest
 
-import explstm
-
 ROOT = Path(__file__).parents[1]
 SOURCES = ROOT / "src" / "explstm"
 PAGES = sorted((ROOT / "docs").glob("tutorial/*.md")) + sorted((ROOT / "docs").glob("how-to/*.md"))
@@ -122,7 +120,3 @@ def test_the_command_line_is_described_by_itself(site):
     (links,) = (links for path, links in site.items() if path.parent.name == "command-line")
     commands = {command.callback.__name__ for command in app.registered_commands}
     assert {f"explstm-{name.replace('_', '-')}" for name in commands} <= links.places
-
-
-def test_the_pages_know_the_version_they_are_about():
-    assert explstm.__version__ in (ROOT / "docs" / "index.md").read_text("utf-8")
