@@ -54,7 +54,10 @@ def describe_commands() -> str:
     """Describe every command and option, as ``typer utils docs`` does."""
     typer = (sys.executable, "-m", "typer", "explstm.cli", "utils", "docs", "--name", "explstm")
     done = subprocess.run(typer, capture_output=True, encoding="utf-8", check=True)
-    return re.sub(r"^# .*\n", "", done.stdout, count=1, flags=re.MULTILINE).strip()
+    # The title is the page's own, and the list of commands, cut short by Typer, its contents.
+    return re.sub(
+        r"^# .*\n|\*\*Commands\*\*:\n(?:\n|\* .*\n)+", "", done.stdout, flags=re.MULTILINE
+    )
 
 
 def tabulate_defaults(module: str, name: str) -> str:
