@@ -83,7 +83,7 @@ class Screen:
         if outcome.forecast is not None:
             self._print_table(outcome.forecast)
         if outcome.metrics is not None:
-            self._print_table(outcome.metrics[["metric", "value", "n_series"]])
+            self._print_table(spread_metrics(outcome.metrics, SHOWN_METRICS))
         for finding in outcome.findings:
             _write(escape(finding))
         _write(escape(f"wrote {out}"))
@@ -110,9 +110,7 @@ class Screen:
             judgement = None if result.judgement is None else asdict(result.judgement)
             self.write_json({"out": str(out), **tables, "judgement": to_finite(judgement)})
             return
-        wide = result.scores.pivot(index="model", columns="metric", values="value")
-        shown = [name for name in SHOWN_BACKTEST if name in wide.columns]
-        self._print_table(wide.sort_values(shown)[shown].reset_index().rename_axis(columns=None))
+        self._print_table(spread_metrics(result.scores, SHOWN_BACKTEST))
         _write(escape(f"wrote {out}"))
         if result.judgement is not None:
             for verdict in result.judgement.verdicts:
@@ -122,9 +120,7 @@ class Screen:
     def show_first(self, metrics: "pd.DataFrame", horizon: int) -> None:
         """Show what the pretrained model makes of a file, before anything is trained."""
         _write(f"The pretrained model, without training, over the last {horizon} steps:")
-        wide = metrics.pivot(index="model", columns="metric", values="value")
-        shown = [name for name in SHOWN_METRICS if name in wide.columns]
-        self._print_table(wide.sort_values(shown)[shown].reset_index().rename_axis(columns=None))
+        self._print_table(spread_metrics(metrics, SHOWN_METRICS))
         _write("Now both frameworks, trained from scratch; this takes a minute or two.")
 
     def show_scores(self, report: "Report", out: Path) -> None:
@@ -172,6 +168,13 @@ def _write(text: str) -> None:
         print(text, flush=True)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def spread_metrics(metrics: "pd.DataFrame", names: Sequence[str]) -> "pd.DataFrame":
+    """One row per model, best first, one column for each of the named metrics that is there."""
+    wide = metrics.pivot(index="model", columns="metric", values="value")
+    shown = [name for name in names if name in wide.columns]
+    return wide.sort_values(shown)[shown].reset_index().rename_axis(columns=None)
 
 
 def tabulate_accuracy(accuracy: "pd.DataFrame") -> "pd.DataFrame":
