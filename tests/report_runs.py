@@ -125,4 +125,14 @@ def write_tune(run: Path, runs: dict[str, Path]) -> None:
         }
     )
     trials.to_csv(run / "trials.csv", index=False)
+    importance = pd.DataFrame({"knob": ["cell", "max_steps"], "importance": [0.7, 0.3]})
+    importance.to_csv(run / "importance.csv", index=False)
+    slices = [
+        trials[["number", "state", "value"]].assign(knob=knob, label=label, position=[0, 1, 0.5, 1])
+        for knob, label in (("cell", "lstm"), ("max_steps", "100"))
+    ]
+    pd.concat(slices).dropna().to_csv(run / "tuning-slices.csv", index=False)
+    columns = {"number": [0, 3], "value": [1.0, 0.9], "error": [1.1, 1.0]}
+    finalists = pd.DataFrame(columns).assign(difference=[np.nan, -0.1], standard_error=0.2)
+    finalists.to_csv(run / "finalists.csv", index=False)
     (run / "best.json").write_text(json.dumps({"verdict": "4 trials: the model stays as it is."}))

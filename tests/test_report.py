@@ -24,7 +24,8 @@ from report_runs import HOSTILE, write_data, write_runs
 FIGURES = {
     "forecast", "growth", "skill", "windows", "error-by-horizon", "calibration", "coverage-by-step",
     "residuals-over-time", "residuals-by-forecast", "residual-distribution", "autocorrelation",
-    "held-out", "training", "training-2", "tuning",
+    "held-out", "training", "training-2", "tuning-history", "tuning-importance", "tuning-parallel",
+    "tuning-slices",
 }  # fmt: skip
 
 
@@ -142,7 +143,16 @@ def test_markup_in_every_file_of_a_run_stays_text(copied, tmp_path):
     for run in copied.values():
         for path in run.glob("*.csv"):
             table = pd.read_csv(path)
-            for name in ("unique_id", "reason", "state", "course", "sentence", "doubling"):
+            for name in (
+                "unique_id",
+                "reason",
+                "state",
+                "course",
+                "sentence",
+                "doubling",
+                "knob",
+                "label",
+            ):
                 if name in table:
                     table[name] = markup + "\u202e\x07"
             if "n_undefined" in table:

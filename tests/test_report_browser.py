@@ -69,7 +69,7 @@ def test_it_opens_without_error_request_or_script(page, address):
 
 def test_every_figure_is_drawn_and_styled(page):
     widths = page.evaluate("[...document.images].map(i => i.complete && i.naturalWidth)")
-    assert len(widths) == 15 and all(widths)
+    assert len(widths) == 18 and all(widths)
     # The style sheet is applied: its hash is the one the policy allows.
     assert page.evaluate("getComputedStyle(document.querySelector('nav ul')).display") == "flex"
 

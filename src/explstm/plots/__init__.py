@@ -21,7 +21,8 @@ from explstm.plots.judgement import (
     draw_residuals,
     draw_skill,
 )
-from explstm.plots.training import draw_training, draw_trials
+from explstm.plots.training import draw_training
+from explstm.plots.tuning import draw_history, draw_importance, draw_parallel, draw_slices
 
 __all__ = [
     "MAX_LABEL",
@@ -32,12 +33,15 @@ __all__ = [
     "draw_distribution",
     "draw_forecast",
     "draw_growth",
+    "draw_history",
     "draw_horizon_error",
+    "draw_importance",
+    "draw_parallel",
     "draw_residuals",
     "draw_residuals_against",
     "draw_skill",
+    "draw_slices",
     "draw_training",
-    "draw_trials",
     "draw_windows",
     "render_narrow",
     "save_figure",

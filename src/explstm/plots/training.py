@@ -2,7 +2,7 @@
 
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from explstm.plots.style import INK, add_legend, colored, new_figure
 
@@ -34,23 +34,5 @@ def draw_training(facts: pd.DataFrame) -> Figure:
     axis.set_xlabel("step")
     axis.set_ylabel("loss")
     axis.set_title("Loss during training, one line per seed")
-    add_legend(axis)
-    return figure
-
-
-def draw_trials(facts: pd.DataFrame) -> Figure:
-    """Draw the error of every trial of a tuning, and the lowest so far.
-
-    Args:
-        facts: Columns number, value, best (the lowest value up to this trial), in order.
-    """
-    figure, (axis,) = new_figure(1, width=8.0, height=3.6)
-    (_, line), (_, dots) = colored(["best", "trial"])
-    axis.plot(facts["number"], facts["value"], "o", color=dots, markersize=5, label="trial")
-    axis.step(facts["number"], facts["best"], where="post", color=line, label="lowest so far")
-    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axis.set_xlabel("trial")
-    axis.set_ylabel("error in the search")
-    axis.set_title("Tuning")
     add_legend(axis)
     return figure

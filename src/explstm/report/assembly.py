@@ -20,7 +20,8 @@ from explstm.report.page import Chart, Gap, Page, Section
 from explstm.report.provenance import show_provenance
 from explstm.report.residuals import show_residuals
 from explstm.report.runs import Material, Run, find_data, read_history, read_run
-from explstm.report.training import show_held_out, show_training, show_tuning
+from explstm.report.training import show_held_out, show_training
+from explstm.report.tuning import show_tuning
 from explstm.report.verdict import show_verdict
 
 UNJUDGED = (

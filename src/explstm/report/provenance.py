@@ -53,6 +53,8 @@ def _to_words(name: str, value: Any) -> list[str]:
         return ["--no-plot"]
     if value is None or value is False:
         return []
+    if isinstance(value, Mapping):
+        value = [f"{key}={json.dumps(one)}" for key, one in value.items()]
     values = value[:MAX_VALUES] if isinstance(value, list) else [value]
     return [word for one in values for word in (option, str(one))]
 

@@ -1,26 +1,18 @@
-"""How networks were trained, compared and tuned."""
+"""How networks were trained, and how both frameworks compare."""
 
 import pandas as pd
 from pydantic import BaseModel
 
 from explstm import plots
 from explstm.report.evidence import table_scores
-from explstm.report.page import Chart, Section, make_table, say_number
+from explstm.report.page import Chart, Section, say_number
 from explstm.report.runs import Run, Text
-
-BEST = "best.json"
 
 
 class HeldOut(BaseModel):
     """What ``metrics.json`` of a comparison says."""
 
     verdict: Text
-
-
-class Best(BaseModel):
-    """What ``best.json`` of a tuning says."""
-
-    verdict: Text = ""
 
 
 def show_held_out(run: Run) -> Section | None:
@@ -102,40 +94,3 @@ def show_training(run: Run) -> Section | None:
             ),
         ),
     )
-
-
-def show_tuning(run: Run) -> Section | None:
-    """What a search over settings tried and found."""
-    trials = run.table("trials.csv", texts=["state"], numbers=["number", "value", "seconds"])
-    if trials is None or trials.empty:
-        return None
-    complete = trials[(trials["state"] == "complete") & trials["value"].notna()]
-    facts = complete.sort_values("number")[["number", "value"]]
-    facts = facts.assign(best=facts["value"].cummin())
-    best = run.json(BEST, Best)
-    counts = trials["state"].value_counts()
-    said = f"{len(trials):,} trials: {', '.join(f'{n:,} {state}' for state, n in counts.items())}."
-    charts: tuple[Chart, ...] = ()
-    if len(facts):
-        charts = (
-            Chart(
-                "tuning",
-                "Error of every trial in the search (dots), and the lowest so far (line).",
-                f"Chart of the errors of {len(facts):,} trials; the lowest is "
-                f"{say_number(facts['value'].min())}, trial 0, the model as it was, has "
-                f"{say_number(facts['value'].iloc[0])}.",
-                plots.draw_trials(facts),
-                facts,
-            ),
-        )
-    return Section(
-        "Tuning",
-        "Every trial is one set of settings, judged on rolling windows of the past. The best of "
-        "many looks better than it is: the words say what a last window, which the search did not "
-        "see, made of it.",
-        tuple(text for text in (best.verdict if best else "", said) if text),
-        (make_table("The trials with the lowest error.", complete.sort_values("value")
-                    .rename(columns={"number": "Trial", "value": "Error", "seconds": "Seconds"})
-                    [["Trial", "Error", "Seconds"]].head(10)),),
-        charts,
-    )  # fmt: skip
