@@ -139,7 +139,7 @@ def autocorrelate(residuals: pd.DataFrame, step_size: int) -> pd.DataFrame:
         lag (in steps), autocorrelation, bound (1.96 / root of the pairs), pairs; only lags of at
         least ``FEWEST_PAIRS`` pairs, at most ``MOST_LAGS``.
 
-    Source: Box & Jenkins (1976), Time Series Analysis, section 2.1.6 for the bound of white noise.
+    Source: bound of white noise: Bartlett (1946), Supplement to the JRSS 8(1).
     """
     first = residuals[residuals["step"] == 1]
     wide = first.pivot_table(index="cutoff", columns="unique_id", values="residual", sort=True)
