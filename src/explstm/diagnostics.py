@@ -144,9 +144,13 @@ def autocorrelate(residuals: pd.DataFrame, step_size: int) -> pd.DataFrame:
     first = residuals[residuals["step"] == 1]
     wide = first.pivot_table(index="cutoff", columns="unique_id", values="residual", sort=True)
     columns = [wide[name].dropna().to_numpy() for name in wide.columns]
-    everything = np.concatenate(columns) if columns else np.zeros(0)
-    mean = everything.mean() if len(everything) else 0.0
-    variance = ((everything - mean) ** 2).mean() if len(everything) else 0.0
+    largest = max((float(np.abs(values).max()) for values in columns if len(values)), default=0.0)
+    if largest == 0:
+        return pd.DataFrame(columns=["lag", "autocorrelation", "bound", "pairs"])
+    columns = [values / largest for values in columns]  # squares of the largest floats are none
+    everything = np.concatenate(columns)
+    mean = everything.mean()
+    variance = ((everything - mean) ** 2).mean()
     rows = []
     for k in range(1, MOST_LAGS + 1):
         products = [(values[k:] - mean) * (values[:-k] - mean) for values in columns]

@@ -1,13 +1,15 @@
 """The parts of a report about the future: the forecast, and what was found in the data."""
 
 import pandas as pd
+from pydantic import RootModel
 
 from explstm import plots
 from explstm.diagnostics import interval_levels
 from explstm.frame import Panel, panel_frame
 from explstm.pipeline import DRAWN_HORIZONS, join_tables
+from explstm.report.evidence import table_scores
 from explstm.report.page import Chart, Section, Table, make_table, say_date, say_number
-from explstm.report.runs import Material
+from explstm.report.runs import Material, Run, Text
 
 KEYS = ("unique_id", "ds")
 DRAWN_STEPS = 96
@@ -46,7 +48,7 @@ def show_forecast(material: Material) -> Section | None:
         "should hold the truth in four cases of five." if levels else "The line is the middle: the "
         "truth should lie above it as often as below it.",
         (_say_forecast(table, model, levels, horizon, len(ids), held_out),),
-        (_table_forecast(table, model, levels, len(ids)),),
+        (_table_forecast(table, model, levels, len(ids)), *_table_held_out(material.run)),
         charts,
     )  # fmt: skip
 
@@ -111,6 +113,26 @@ def _say_forecast(
     name = table["unique_id"].iloc[0]
     return (
         f"{name} is forecast {horizon} steps ahead and ends at {_end(table, model, levels)}.{known}"
+    )
+
+
+class HeldOutScores(RootModel[dict[Text, dict[Text, float | None]]]):
+    """What ``metrics.json`` of a forecast with ``--evaluate`` says: metrics by model."""
+
+
+def _table_held_out(run: Run) -> tuple[Table, ...]:
+    scores = run.json("metrics.json", HeldOutScores)
+    if scores is None or not scores.root:
+        return ()
+    frame = pd.DataFrame(scores.root).T.astype(float)
+    measure = "MASE" if frame.get("MASE", pd.Series(dtype=float)).notna().any() else "MAE"
+    ordered = frame.sort_values(measure, kind="stable") if measure in frame else frame
+    return (
+        table_scores(
+            "The held-out steps beside the naive forecasts, best first. One window can be luck: a "
+            "backtest of several tells more.",
+            ordered,
+        ),
     )
 
 
