@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 import shutil
+import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
@@ -17,7 +18,7 @@ from explstm import cli
 from explstm.commands.report import make_report
 from explstm.errors import BackendNotInstalledError, DataError, UsageError
 from explstm.report.page import MAX_ROWS, make_table, say_column
-from explstm.report.provenance import command_line
+from explstm.report.provenance import command_words, wrap_command
 from explstm.report.runs import Record, read_run
 from report_runs import HOSTILE, write_data, write_runs
 
@@ -259,7 +260,7 @@ def test_a_link_in_a_run_folder_is_not_followed(copied, tmp_path):
 
 def test_the_printed_command_gives_the_same_forecast(runs, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    words = shlex.split(command_line(read_run(runs["forecast"]).record))
+    words = shlex.split(" ".join(command_words(read_run(runs["forecast"]).record)))
     place = words.index("--out") + 1
     words[place] = "again"
     assert words[0] == "explstm" and cli.run([*words[1:], "--json"]) == 0
@@ -270,7 +271,7 @@ def test_the_printed_command_gives_the_same_forecast(runs, tmp_path, monkeypatch
 
 
 def test_the_printed_command_of_a_training_holds_its_settings(runs):
-    words = shlex.split(command_line(read_run(runs["fit"]).record))
+    words = shlex.split(" ".join(command_words(read_run(runs["fit"]).record)))
     told = [words[i + 1] for i, word in enumerate(words) if word == "--set"]
     assert sorted(told) == ["hidden_sizes=[4]", "max_steps=2"]
     assert words[words.index("--backend") + 1] == "torch"
@@ -278,7 +279,25 @@ def test_the_printed_command_of_a_training_holds_its_settings(runs):
 
 def test_a_command_line_cannot_be_broken_out_of():
     record = Record(command="forecast", arguments={"file": "a; rm -rf $HOME\n#", "horizon": 3})
-    assert command_line(record) == "explstm forecast 'a; rm -rf $HOME\\n#' --horizon 3"
+    assert " ".join(command_words(record)) == "explstm forecast 'a; rm -rf $HOME\\n#' --horizon 3"
+
+
+def test_a_long_command_goes_over_several_lines_and_stays_the_same_to_a_shell():
+    arguments = {
+        "file": "my --odd file.csv",
+        "level": list(range(60, 99)),
+        "settings": {"a": "--b"},
+    }
+    words = command_words(Record(command="forecast", arguments=arguments))
+    wrapped = wrap_command(words)
+    assert len(wrapped.splitlines()) > 3 and max(map(len, wrapped.splitlines()[1:])) < 90
+    said = [
+        subprocess.run(
+            ["sh", "-c", f"printf '%s\\n' {one}"], capture_output=True, check=True
+        ).stdout
+        for one in (" ".join(words), wrapped)
+    ]
+    assert said[0] == said[1] and b"--odd file.csv\n" in said[0]
 
 
 def test_long_tables_are_cut_and_say_so():

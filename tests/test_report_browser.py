@@ -78,7 +78,7 @@ def test_nothing_is_wider_than_the_screen_but_tables_in_their_own_box(page):
     wide = page.evaluate(
         """() => {
           const limit = document.documentElement.clientWidth;
-          const parts = [...document.querySelectorAll("body *:not(.scroll *)")];
+          const parts = [...document.querySelectorAll("body *:not(.scroll *, pre *)")];
           return parts.filter(e => e.getBoundingClientRect().right > limit + 1).map(e => e.tagName)
         }"""
     )

@@ -91,7 +91,7 @@ def build_page(materials: list[Material], data_file: Path | None) -> Page:
     return Page(
         f"Forecast report: {name}",
         f"Made by explstm from {len(runs)} {'run' if len(runs) == 1 else 'runs'} ({commands}). "
-        "Every figure and its data lie beside this file, in the folder figures.",
+        "Every figure was saved with its data in the folder figures beside this file.",
         tuple(_tell_apart([*sections, show_provenance(runs, data_file)])),
         tuple(_find_gaps(titles, materials)),
     )

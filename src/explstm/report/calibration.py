@@ -40,7 +40,7 @@ def show_calibration(evidence: Evidence) -> Section | None:
                 ),
                 plots.draw_calibration(overall),
                 overall,
-                small=True,
+                shape="small",
             ),
             Chart(
                 "coverage-by-step",
@@ -49,7 +49,7 @@ def show_calibration(evidence: Evidence) -> Section | None:
                 "chance.",
                 plots.draw_coverage(own),
                 own,
-                small=True,
+                shape="small",
             ),
         ),
     )

@@ -14,7 +14,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 
@@ -30,6 +30,7 @@ PNG = b"\x89PNG"
 NARROW = 4.4
 """Width, in inches, of a figure for a phone."""
 MISSING = "–"
+UNBROKEN_PERCENT = "\u00a0%"
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,8 @@ class Chart:
         alt: The same for those who cannot see it: what is drawn, and what it shows.
         figure: As :mod:`explstm.plots` draws it.
         facts: What it shows.
-        small: Whether two stand side by side.
+        shape: ``"wide"`` is drawn anew for phones, of ``"small"`` two stand side by side, and
+            ``"broad"`` has too much side by side to be narrowed: it scrolls in a box of its own.
     """
 
     name: str
@@ -50,7 +52,7 @@ class Chart:
     alt: str
     figure: Any
     facts: pd.DataFrame
-    small: bool = False
+    shape: Literal["wide", "small", "broad"] = "wide"
 
 
 @dataclass(frozen=True)
@@ -226,7 +228,9 @@ def render_page(page: Page, figures: Path) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters["plain"] = lambda text: shorten(text, MAX_SENTENCE)
+    environment.filters["plain"] = lambda text: shorten(text, MAX_SENTENCE).replace(
+        " %", UNBROKEN_PERCENT
+    )
     environment.filters["picture"] = lambda chart: _to_address(_read_picture(chart, figures))
     environment.filters["narrow"] = lambda chart: _to_address(render_narrow(chart.figure, NARROW))
     style = environment.get_template("report.css").render()

@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,11 @@ UNSAID = {"file", "data", "settings", "force", "resume"}
 """What is no option of its own, or does not change the result."""
 DEMO_FILE = "explstm/datasets/air_passengers.csv"
 MAX_VALUES = 50
+LINE = 64
 
 
-def command_line(record: Record) -> str:
-    """The command that makes a run again, as a shell takes it."""
+def command_words(record: Record) -> list[str]:
+    """The command that makes a run again, word by word, each quoted for a shell."""
     arguments, command, words = record.arguments, record.command, []
     file = arguments.get("file")
     if file == DEMO_FILE and command == "compare":
@@ -42,7 +43,18 @@ def command_line(record: Record) -> str:
     settings = arguments.get("settings")
     if isinstance(settings, Mapping):
         words += [word for pair in _to_settings(settings) for word in ("--set", pair)]
-    return spell_out(shlex.join(["explstm", command, *words]))
+    return [spell_out(shlex.quote(word)) for word in ("explstm", command, *words)]
+
+
+def wrap_command(words: Sequence[str]) -> str:
+    """A long command on several lines, as a shell takes it: broken before options."""
+    lines = [""]
+    for word in words:
+        if word.startswith("--") and len(lines[-1]) + len(word) > LINE:
+            lines.append(word)
+        else:
+            lines[-1] = f"{lines[-1]} {word}".strip()
+    return " \\\n    ".join(lines)
 
 
 def _to_words(name: str, value: Any) -> list[str]:
@@ -74,7 +86,7 @@ def _to_settings(settings: Mapping[str, Any]) -> Iterator[str]:
 
 def show_provenance(runs: list[Run], data_file: Path | None) -> Section:
     """Commands, seeds, versions, machine and data of all runs."""
-    lines = [command_line(run.record) for run in runs]
+    lines = [wrap_command(command_words(run.record)) for run in runs]
     return Section(
         "How to make it again",
         "These commands, with these versions, seeds and data, give these numbers again.",

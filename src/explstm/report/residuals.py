@@ -75,7 +75,7 @@ def _draw_residuals(facts: pd.DataFrame, lags: pd.DataFrame, name: str) -> tuple
             f"Scatter chart of {len(facts):,} residuals of {name} over time.",
             plots.draw_residuals_against(facts, "ds"),
             facts,
-            small=True,
+            shape="small",
         ),
         Chart(
             "residuals-by-forecast",
@@ -83,7 +83,7 @@ def _draw_residuals(facts: pd.DataFrame, lags: pd.DataFrame, name: str) -> tuple
             f"Scatter chart of {len(facts):,} residuals of {name} against the forecast.",
             plots.draw_residuals_against(facts, "forecast"),
             facts,
-            small=True,
+            shape="small",
         ),
         Chart(
             "residual-distribution",
@@ -92,7 +92,7 @@ def _draw_residuals(facts: pd.DataFrame, lags: pd.DataFrame, name: str) -> tuple
             f"{say_number(facts['residual'].mean())}.",
             plots.draw_distribution(facts),
             facts[["residual"]],
-            small=True,
+            shape="small",
         ),
     ]
     if len(lags):
@@ -107,7 +107,7 @@ def _draw_residuals(facts: pd.DataFrame, lags: pd.DataFrame, name: str) -> tuple
                 + ".",
                 plots.draw_autocorrelation(lags),
                 lags,
-                small=True,
+                shape="small",
             )
         )
     return tuple(charts)

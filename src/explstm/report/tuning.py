@@ -51,12 +51,16 @@ def _make_tables(run: Run, trials: pd.DataFrame) -> Iterator[Table]:
             "standard_error": "Standard error",
         }
         frame = finalists[list(names)].rename(columns=names)
-        yield make_table("The last window, which decides.", frame.astype({"Trial": str}))
+        yield make_table("The last window, which decides.", _name_trials(frame))
     complete = trials[trials["state"] == "complete"].sort_values("value", kind="stable")
     names = {"number": "Trial", "value": "Error in the search", "seconds": "Seconds"}
     frame = complete[list(names)].rename(columns=names).head(MOST_TRIALS)
-    number = frame["Trial"].map("{:.0f}".format)
-    yield make_table("The trials with the lowest error.", frame.assign(Trial=number))
+    yield make_table("The trials with the lowest error.", _name_trials(frame))
+
+
+def _name_trials(frame: pd.DataFrame) -> pd.DataFrame:
+    """Numbers of trials are names."""
+    return frame.assign(Trial=frame["Trial"].map("{:.0f}".format))
 
 
 def _draw_tuning(run: Run, trials: pd.DataFrame) -> Iterator[Chart]:
@@ -97,6 +101,7 @@ def _draw_tuning(run: Run, trials: pd.DataFrame) -> Iterator[Chart]:
         f"Parallel coordinates of the complete trials over {knobs}.",
         plots.draw_parallel(slices),
         slices,
+        shape="broad",
     )
     yield Chart(
         "tuning-slices",
@@ -104,4 +109,5 @@ def _draw_tuning(run: Run, trials: pd.DataFrame) -> Iterator[Chart]:
         f"Scatter charts of the error of the trials against {knobs}.",
         plots.draw_slices(slices),
         slices,
+        shape="broad",
     )
