@@ -88,7 +88,9 @@ def draw_skill(facts: pd.DataFrame) -> Figure:
     names = [readable(name) for name in facts["model"]]
     places = range(len(names))
     bars = axis.barh(places, facts["ratio"], color=colors, hatch=hatches, edgecolor="white")
-    axis.bar_label(bars, labels=[f"{ratio:.2f}" for ratio in facts["ratio"]], padding=3)
+    above_line = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
+    labels = [f"{ratio:.2f}" for ratio in facts["ratio"]]
+    axis.bar_label(bars, labels=labels, padding=4, bbox=above_line)
     axis.axvline(1.0, color=INK, linewidth=1.2, linestyle="--")
     axis.set_yticks(places, names)
     axis.invert_yaxis()
@@ -96,7 +98,7 @@ def draw_skill(facts: pd.DataFrame) -> Figure:
     axis.set_xlabel("error / error of the best naive forecast")
     axis.grid(visible=False, axis="y")
     axis.set_axisbelow(True)
-    axis.set_title("Left of the line is better than naive (hatched: naive forecasts)", fontsize=10)
+    axis.set_title("Shorter is better (hatched: naive)")
     return figure
 
 

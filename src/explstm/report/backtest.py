@@ -90,7 +90,7 @@ def _draw_skill(evidence: Evidence) -> Chart | None:
     return Chart(
         "skill",
         f"Error ({evidence.measure}) of every method as a share of that of the best naive "
-        f"forecast, {naive}: shorter is better.",
+        f"forecast, {naive}: left of the dashed line is better than naive.",
         f"Bar chart of errors over that of {naive}, which is 1: {said}.",
         plots.draw_skill(facts),
         facts,

@@ -10,9 +10,9 @@ from explstm.report.page import Section, Table, make_table
 from explstm.report.runs import Run, Text
 
 OUTCOMES = {
-    "beats": "better than the best naive forecast",
-    "level": "no better than the best naive forecast",
-    "loses": "worse than the best naive forecast",
+    "beats": "better",
+    "level": "no better",
+    "loses": "worse",
     "untestable": "cannot be tested",
 }
 
