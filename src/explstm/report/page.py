@@ -232,7 +232,7 @@ def render_page(page: Page, figures: Path) -> str:
         " %", UNBROKEN_PERCENT
     )
     environment.filters["picture"] = lambda chart: _to_address(_read_picture(chart, figures))
-    environment.filters["narrow"] = lambda chart: _to_address(render_narrow(chart.figure, NARROW))
+    environment.filters["narrow"] = lambda chart: _to_bounded(render_narrow(chart.figure, NARROW))
     style = environment.get_template("report.css").render()
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     return environment.get_template("report.html.j2").render(
@@ -244,6 +244,11 @@ def _read_picture(chart: Chart, figures: Path) -> bytes:
     """A figure as drawing, or as pixels where it has so much in it that these are smaller."""
     drawing = (figures / f"{chart.name}.svg").read_bytes()
     return drawing if len(drawing) <= MAX_DRAWING else (figures / f"{chart.name}.png").read_bytes()
+
+
+def _to_bounded(drawing: bytes) -> str:
+    """The address of a drawing, or nothing where it is too large and the wide one has to do."""
+    return _to_address(drawing) if len(drawing) <= MAX_DRAWING else ""
 
 
 def _to_address(picture: bytes) -> str:

@@ -173,7 +173,7 @@ def find_data(run: Run, given: Path | None) -> Path | None:
 
 def _is_same(path: Path, known: DataRecord) -> bool:
     try:
-        # The size comes first: it is told without reading, also of a device that never ends.
+        # A device that never ends is no file, and the size is told without reading.
         return (
             path.is_file()
             and path.stat().st_size == known.bytes
