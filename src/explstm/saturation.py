@@ -1,0 +1,224 @@
+"""Does growth run into a ceiling, or has its rate changed at once? Tests on one series.
+
+Contract: :func:`judge_growth` sees the level z of one series without its season and says whether
+its growth is constant, bends towards a ceiling, or broke at some step. All three are likelihood
+ratios, with critical values from series simulated under the hypothesis of growth that goes on
+(parametric bootstrap; seeded by the values themselves, so that equal series have equal results).
+
+A ceiling is found only where growth is told both from exponential growth and from every path
+between it and a straight line of y: a straight line's growth *rate* falls too, without a ceiling.
+Growth is told from the course of the rate over time, not from its regression on the level: under a
+random walk with drift that one is a Dickey-Fuller regression, whose t does not follow Student.
+
+Source: ratio of non-nested hypotheses by simulation: Williams (1970), Discrimination between
+regression models to determine the pattern of enzyme synthesis, Biometrics 26(1); largest ratio over
+all places of a break: Andrews (1993), Tests for parameter instability and structural change with
+unknown change point, Econometrica 61(4); stopping early: Besag & Clifford (1991), Sequential Monte
+Carlo p-values, Biometrika 78(2).
+
+Axes: J steps, T growth rates (J - 1), K kinds of noise, A series, row 0 the observed one.
+"""
+
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from explstm.growth_curves import (
+    Family,
+    Fit,
+    bounded,
+    exponential,
+    fit_break,
+    fit_family,
+    member_rates,
+    step_places,
+    unbounded,
+)
+from explstm.growth_noise import NOISES, FloatArray, draw_rates, innovation_spreads, whiten
+
+TEST_LEVEL = 0.05
+MIN_STEPS = 20
+MAX_STEPS = 400
+"""Steps that are looked at, the last ones: breaks and ceilings of long ago are history."""
+FIRST_DRAWS, ALL_DRAWS = 39, 199
+SETTLED = 10
+"""With so many of the first draws above the observed ratio, more draws would not change the word."""
+LARGEST_CEILING = np.log(100.0)
+"""Ends of a ceiling's interval further above the last level than this count as none."""
+
+
+@dataclass(frozen=True)
+class Ceiling:
+    """Where growth ends, in z.
+
+    Attributes:
+        level: The ceiling.
+        low: Lower end of its interval.
+        high: Upper end; infinite where none can be given.
+    """
+
+    level: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Break:
+    """A change of the growth rate.
+
+    Attributes:
+        step: The first step that grew at the new rate, counted from 0 at the first step of z.
+        before: Mean growth per step before, in z.
+        after: Mean growth per step from then on, in z.
+    """
+
+    step: int
+    before: float
+    after: float
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What the course of growth looks like.
+
+    Attributes:
+        word: ``"steady"``: no departure from constant growth was found; ``"saturating"``: towards
+            a ceiling; ``"slowing"``: the rate falls, a ceiling was not found; ``"broken"``: the rate
+            changed at one step; ``"unknown"``.
+        p_exponential: How often constant growth looks as bounded as this by chance.
+        p_unbounded: The same for growth from exponential to a straight line; None if not tested.
+        p_break: How often constant growth looks as broken as this by chance.
+        ceiling: Where ``"saturating"``.
+        broken: Where ``"broken"``.
+        reason: Why ``"unknown"``.
+    """
+
+    word: str
+    p_exponential: float | None = None
+    p_unbounded: float | None = None
+    p_break: float | None = None
+    ceiling: Ceiling | None = None
+    broken: Break | None = None
+    reason: str = ""
+
+
+def judge_growth(z_J: FloatArray, *, level: float = 80.0, ceiling: bool = True) -> Judgement:
+    """Judge the course of growth of one series.
+
+    Args:
+        z_J: Levels without their season; logarithms, or any other scale without ``ceiling``.
+        level: Coverage of the interval of the ceiling, in per cent.
+        ceiling: Look for a ceiling, not only for a break.
+    """
+    if len(z_J) < MIN_STEPS:
+        return Judgement("unknown", reason=f"{len(z_J)} steps, and the tests need {MIN_STEPS}")
+    skipped = max(len(z_J) - MAX_STEPS, 0)
+    unit = 1.0 if ceiling else float(np.abs(np.diff(z_J)).max()) or 1.0
+    z_J = z_J[skipped:] / unit
+    rates_T = np.diff(z_J)
+    rng = np.random.default_rng(zlib.crc32(rates_T.tobytes()))
+    steady, bent = exponential(len(rates_T)), bounded(len(rates_T))
+    mean_T = member_rates(steady, fit_family(steady, whiten(rates_T[None])))
+
+    def compare(white_KAT: FloatArray) -> FloatArray:
+        flat_A = fit_family(steady, white_KAT).likelihood_A
+        break_A = fit_break(white_KAT).likelihood_A - flat_A
+        curve_A = fit_family(bent, white_KAT).likelihood_A - flat_A if ceiling else 0 * flat_A
+        return np.stack([curve_A, break_A])
+
+    p_curve, p_break = _simulated_p(rng, rates_T, mean_T, compare)
+    white_K1T = whiten(rates_T[None])
+    of_break = fit_break(white_K1T)
+    curved = ceiling and p_curve <= TEST_LEVEL
+    snapped = p_break <= TEST_LEVEL
+    if curved and snapped:  # a bend looks broken and a break bent: the likelier one is told
+        bends = (fit_family(curve, white_K1T) for curve in (bent, unbounded(len(rates_T))))
+        curved = max(fit.likelihood_A[0] for fit in bends) >= of_break.likelihood_A[0]
+        snapped = not curved
+    found = {"p_exponential": p_curve if ceiling else None, "p_break": p_break}
+    if snapped:
+        return Judgement("broken", **found, broken=_tell_break(rates_T, of_break, unit, skipped))
+    if not curved:
+        return Judgement("steady", **found)
+    p_unbounded = _test_unbounded(rng, rates_T)
+    if p_unbounded > TEST_LEVEL:
+        return Judgement("slowing", **found, p_unbounded=p_unbounded)
+    top = _find_ceiling(rng, z_J, rates_T, level)
+    return Judgement("saturating", **found, p_unbounded=p_unbounded, ceiling=top)
+
+
+def _simulated_p(
+    rng: np.random.Generator,
+    rates_T: FloatArray,
+    mean_T: FloatArray,
+    compare: Callable[[FloatArray], FloatArray],
+) -> list[float]:
+    """Share of simulated series whose ratio is at least the observed one, which counts too."""
+    observed = compare(whiten(rates_T[None]))
+    above, n_draws = np.zeros(len(observed)), 0
+    for wanted in (FIRST_DRAWS, ALL_DRAWS - FIRST_DRAWS):
+        ratios = compare(whiten(draw_rates(rng, rates_T, mean_T, wanted)))
+        above += (ratios >= observed - 1e-9).sum(axis=1)
+        n_draws += wanted
+        if (above >= SETTLED).all():
+            break
+    return [float(share) for share in (1 + above) / (1 + n_draws)]
+
+
+def _test_unbounded(rng: np.random.Generator, rates_T: FloatArray) -> float:
+    free, bent = unbounded(len(rates_T)), bounded(len(rates_T))
+
+    def compare(white_KAT: FloatArray) -> FloatArray:
+        ratio_A = fit_family(bent, white_KAT).likelihood_A
+        return (ratio_A - fit_family(free, white_KAT).likelihood_A)[None]
+
+    mean_T = member_rates(free, fit_family(free, whiten(rates_T[None])))
+    return _simulated_p(rng, rates_T, mean_T, compare)[0]
+
+
+def _tell_break(rates_T: FloatArray, fit: Fit, unit: float, skipped: int) -> Break:
+    place = int(step_places(len(rates_T))[fit.shape_A[0]])
+    before, after = rates_T[:place].mean(), rates_T[place:].mean()
+    return Break(skipped + place + 1, float(before * unit), float(after * unit))
+
+
+def _find_ceiling(
+    rng: np.random.Generator, z_J: FloatArray, rates_T: FloatArray, level: float
+) -> Ceiling:
+    """The ceiling of the likeliest curve; its interval from refits of series simulated on it."""
+    family = bounded(len(rates_T), n_speeds=32, n_between=3)
+    white_KAT = whiten(rates_T[None])
+    fit = fit_family(family, white_KAT)
+    gain = float(_gain_left(family, fit, white_KAT)[0])
+    draws_AT = draw_rates(rng, rates_T, member_rates(family, fit), ALL_DRAWS)
+    white_KAT = whiten(draws_AT)
+    refit = fit_family(family, white_KAT)
+    truth = Fit(*(np.repeat(part, ALL_DRAWS) for part in
+                  (fit.likelihood_A, fit.noise_A, fit.shape_A, fit.amplitude_A)))  # fmt: skip
+    error_A = _gain_left(family, refit, white_KAT) - _gain_left(family, truth, white_KAT)
+    tail = 0.5 - level / 200.0
+    low, high = (gain - float(np.quantile(error_A, share)) for share in (1 - tail, tail))
+    last = float(z_J[-1])
+    return Ceiling(last + gain, last + low, last + high if high < LARGEST_CEILING else np.inf)
+
+
+def _gain_left(family: Family, fit: Fit, white_KAT: FloatArray) -> FloatArray:
+    """What z gains from its last step to the ceiling (A,): the curve's rest, and noise that passes.
+
+    Of the last surprise a random walk keeps all, independent noise nothing; growth that persists
+    adds ``phi / (1 - phi)`` of the last rate's distance from its mean.
+    """
+    series_A = np.arange(len(fit.shape_A))
+    steps = white_KAT.shape[2]
+    shape_AT = family.white_KGT[fit.noise_A, fit.shape_A]
+    white_AT = white_KAT[fit.noise_A, series_A] - fit.amplitude_A[:, None] * shape_AT
+    theta_A, phi_A = np.array([[NOISES[k].theta, NOISES[k].phi] for k in fit.noise_A]).T
+    spread_A = innovation_spreads(steps)[fit.noise_A, -1]
+    passing_A = -theta_A / spread_A * white_AT[:, -1]
+    with np.errstate(divide="ignore"):
+        age_T = np.arange(steps)[::-1]
+        deviation_A = (white_AT * phi_A[:, None] ** age_T).sum(axis=1)
+    passing_A += np.where(phi_A > 0, phi_A / (1.0 - phi_A) * deviation_A, 0.0)
+    return fit.amplitude_A * family.left_G[fit.shape_A] + passing_A
