@@ -1,13 +1,13 @@
 """Paths that growth can take, and how well each explains the growth rates of a series.
 
-Contract: a family is a grid of shapes of the growth rates; its members are a shape times an
-amplitude, or a step up or down. :func:`fit_family` finds the likeliest member for many series of one
+Contract: a family is a grid of shapes of growth rates; its members are a shape times an amplitude,
+or a step up or down. :func:`fit_family` finds the likeliest member for many series of one
 length at once, over all kinds of noise (:mod:`explstm.growth_noise`), without iterating.
 
 | family | level z_t, t from 0 at the first step to 1 at the last | amplitude |
 |---|---|---|
 | exponential | a + g t | g, free |
-| unbounded | a + r log(1 + c t), and exponential; r = 1 is a straight line of y = exp(z) | r at least 1 |
+| unbounded | a + r log(1 + c t), and exponential; y is a straight line at r = 1 | r at least 1 |
 | bounded | a - r log(1 + exp(-k (t - m))), a - r exp(-k t) | r above 0 |
 | broken | a + g t until a step, from there another g | both free |
 

@@ -21,7 +21,7 @@ Axes: J steps, T growth rates (J - 1), K kinds of noise, A series, row 0 the obs
 
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -42,9 +42,9 @@ TEST_LEVEL = 0.05
 MIN_STEPS = 20
 MAX_STEPS = 400
 """Steps that are looked at, the last ones: breaks and ceilings of long ago are history."""
-FIRST_DRAWS, ALL_DRAWS = 39, 199
-SETTLED = 10
-"""With so many of the first draws above the observed ratio, more draws would not change the word."""
+FIRST_DRAWS, ALL_DRAWS, CEILING_DRAWS = 19, 199, 99
+SETTLED = 5
+"""With so many of the first draws above the observed ratio, more would not change the word."""
 LARGEST_CEILING = np.log(100.0)
 """Ends of a ceiling's interval further above the last level than this count as none."""
 
@@ -85,8 +85,8 @@ class Judgement:
 
     Attributes:
         word: ``"steady"``: no departure from constant growth was found; ``"saturating"``: towards
-            a ceiling; ``"slowing"``: the rate falls, a ceiling was not found; ``"broken"``: the rate
-            changed at one step; ``"unknown"``.
+            a ceiling; ``"slowing"``: the rate falls, a ceiling was not found; ``"broken"``: the
+            rate changed at one step; ``"unknown"``.
         p_exponential: How often constant growth looks as bounded as this by chance.
         p_unbounded: The same for growth from exponential to a straight line; None if not tested.
         p_break: How often constant growth looks as broken as this by chance.
@@ -113,7 +113,7 @@ def judge_growth(z_J: FloatArray, *, level: float = 80.0, ceiling: bool = True) 
         ceiling: Look for a ceiling, not only for a break.
     """
     if len(z_J) < MIN_STEPS:
-        return Judgement("unknown", reason=f"{len(z_J)} steps, and the tests need {MIN_STEPS}")
+        return Judgement("unknown", reason=f"the tests need {MIN_STEPS} steps, found {len(z_J)}")
     skipped = max(len(z_J) - MAX_STEPS, 0)
     unit = 1.0 if ceiling else float(np.abs(np.diff(z_J)).max()) or 1.0
     z_J = z_J[skipped:] / unit
@@ -137,16 +137,17 @@ def judge_growth(z_J: FloatArray, *, level: float = 80.0, ceiling: bool = True) 
         bends = (fit_family(curve, white_K1T) for curve in (bent, unbounded(len(rates_T))))
         curved = max(fit.likelihood_A[0] for fit in bends) >= of_break.likelihood_A[0]
         snapped = not curved
-    found = {"p_exponential": p_curve if ceiling else None, "p_break": p_break}
+    found = Judgement("steady", p_exponential=p_curve if ceiling else None, p_break=p_break)
     if snapped:
-        return Judgement("broken", **found, broken=_tell_break(rates_T, of_break, unit, skipped))
+        change = _tell_break(rates_T, of_break, unit, skipped)
+        return replace(found, word="broken", broken=change)
     if not curved:
-        return Judgement("steady", **found)
+        return found
     p_unbounded = _test_unbounded(rng, rates_T)
     if p_unbounded > TEST_LEVEL:
-        return Judgement("slowing", **found, p_unbounded=p_unbounded)
+        return replace(found, word="slowing", p_unbounded=p_unbounded)
     top = _find_ceiling(rng, z_J, rates_T, level)
-    return Judgement("saturating", **found, p_unbounded=p_unbounded, ceiling=top)
+    return replace(found, word="saturating", p_unbounded=p_unbounded, ceiling=top)
 
 
 def _simulated_p(
@@ -188,15 +189,17 @@ def _find_ceiling(
     rng: np.random.Generator, z_J: FloatArray, rates_T: FloatArray, level: float
 ) -> Ceiling:
     """The ceiling of the likeliest curve; its interval from refits of series simulated on it."""
-    family = bounded(len(rates_T), n_speeds=32, n_between=3)
+    family = bounded(len(rates_T), n_speeds=24, n_between=2)
     white_KAT = whiten(rates_T[None])
     fit = fit_family(family, white_KAT)
     gain = float(_gain_left(family, fit, white_KAT)[0])
-    draws_AT = draw_rates(rng, rates_T, member_rates(family, fit), ALL_DRAWS)
+    draws_AT = draw_rates(rng, rates_T, member_rates(family, fit), CEILING_DRAWS)
     white_KAT = whiten(draws_AT)
     refit = fit_family(family, white_KAT)
-    truth = Fit(*(np.repeat(part, ALL_DRAWS) for part in
-                  (fit.likelihood_A, fit.noise_A, fit.shape_A, fit.amplitude_A)))  # fmt: skip
+    row_A = np.zeros(CEILING_DRAWS, dtype=np.int64)
+    truth = Fit(
+        fit.likelihood_A[row_A], fit.noise_A[row_A], fit.shape_A[row_A], fit.amplitude_A[row_A]
+    )
     error_A = _gain_left(family, refit, white_KAT) - _gain_left(family, truth, white_KAT)
     tail = 0.5 - level / 200.0
     low, high = (gain - float(np.quantile(error_A, share)) for share in (1 - tail, tail))
@@ -217,8 +220,7 @@ def _gain_left(family: Family, fit: Fit, white_KAT: FloatArray) -> FloatArray:
     theta_A, phi_A = np.array([[NOISES[k].theta, NOISES[k].phi] for k in fit.noise_A]).T
     spread_A = innovation_spreads(steps)[fit.noise_A, -1]
     passing_A = -theta_A / spread_A * white_AT[:, -1]
-    with np.errstate(divide="ignore"):
-        age_T = np.arange(steps)[::-1]
-        deviation_A = (white_AT * phi_A[:, None] ** age_T).sum(axis=1)
+    age_T = np.arange(steps)[::-1]
+    deviation_A = (white_AT * phi_A[:, None] ** age_T).sum(axis=1)
     passing_A += np.where(phi_A > 0, phi_A / (1.0 - phi_A) * deviation_A, 0.0)
     return fit.amplitude_A * family.left_G[fit.shape_A] + passing_A
