@@ -19,6 +19,7 @@ Axes: K kinds of noise, G shapes, A series, T growth rates, J ends of the steps 
 
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,9 +29,12 @@ from explstm.growth_noise import FloatArray, log_likelihoods, whiten
 IntArray = NDArray[np.int64]
 SPEEDS = (0.7, 40.0)
 """k of the bounded family: how many times the distance to the ceiling falls by e in the series."""
-MIDDLES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25)
+MIDDLES = (0.0, 1.25)
+"""m of the bounded family, where half of the ceiling is reached if r = 1."""
 STARTS = (0.05, 2000.0)
 """c of the unbounded family: how many times its first value a straight line of y gains."""
+FINE = (24, 31)
+"""Speeds and middles of the grid that curves are measured on."""
 TRIM = 0.15
 """Share of the steps at either end where no break is sought."""
 
@@ -42,13 +46,11 @@ class Family:
     Attributes:
         shapes_GT: Growth rates at amplitude 1.
         least_G: Smallest amplitude allowed.
-        left_G: What z still gains after the last step at amplitude 1; infinite without a ceiling.
         white_KGT: The shapes, whitened.
     """
 
     shapes_GT: FloatArray
     least_G: FloatArray
-    left_G: FloatArray
     white_KGT: FloatArray
 
 
@@ -72,7 +74,7 @@ class Fit:
 @lru_cache(maxsize=64)
 def exponential(steps: int) -> Family:
     """Constant growth."""
-    return _make_family(np.ones((1, steps)), np.array([-np.inf]), np.array([np.inf]))
+    return _make_family(np.ones((1, steps)), np.array([-np.inf]))
 
 
 @lru_cache(maxsize=64)
@@ -82,22 +84,44 @@ def unbounded(steps: int) -> Family:
     start_G1 = np.geomspace(*STARTS, 24)[:, None]
     shapes_GT = np.vstack([np.ones((1, steps)), np.diff(np.log1p(start_G1 * t_J), axis=1)])
     least_G = np.concatenate([[-np.inf], np.ones(len(start_G1))])
-    return _make_family(shapes_GT, least_G, np.full(len(least_G), np.inf))
+    return _make_family(shapes_GT, least_G)
+
+
+def bounded_level(t: FloatArray, log_speed: float, middle: float | None = None) -> FloatArray:
+    """Level of the bounded family at amplitude 1, less the ceiling: logistic, Gompertz by default."""
+    if middle is None:
+        return -np.exp(-np.exp(log_speed) * t)
+    return -np.logaddexp(0.0, -np.exp(log_speed) * (t - middle))
 
 
 @lru_cache(maxsize=64)
-def bounded(steps: int, n_speeds: int = 12, n_between: int = 1) -> Family:
-    """Growth towards a ceiling; the grid has so many speeds, and middles between the given ones."""
+def bounded(steps: int) -> Family:
+    """Growth towards a ceiling, on a grid wide enough to find it."""
+    return _make_bounded(steps, _bounded_grid(12, 6))
+
+
+@lru_cache(maxsize=4)
+def fine_bounded(steps: int) -> Family:
+    """Growth towards a ceiling, on a grid close enough to measure it from."""
+    return _make_bounded(steps, _bounded_grid(*FINE))
+
+
+def fine_shape(place: int) -> tuple[float, ...]:
+    """Log speed, and middle where there is one, of a shape of :func:`fine_bounded`."""
+    return _bounded_grid(*FINE)[place]
+
+
+@lru_cache(maxsize=4)
+def _bounded_grid(n_speeds: int, n_middles: int) -> tuple[tuple[float, ...], ...]:
+    speeds = np.log(np.geomspace(SPEEDS[0], SPEEDS[1], n_speeds)).tolist()
+    middles = np.linspace(MIDDLES[0], MIDDLES[1], n_middles).tolist()
+    return (*((speed,) for speed in speeds), *product(speeds, middles))
+
+
+def _make_bounded(steps: int, grid: tuple[tuple[float, ...], ...]) -> Family:
     t_J = np.arange(steps + 1) / steps
-    speed_G1 = np.geomspace(*SPEEDS, n_speeds)[:, None]
-    places = np.arange(0, len(MIDDLES) - 1 + 0.5 / n_between, 1 / n_between)
-    shapes, left = [np.diff(-np.exp(-speed_G1 * t_J), axis=1)], [np.exp(-speed_G1[:, 0])]
-    for middle in np.interp(places, np.arange(len(MIDDLES)), MIDDLES):
-        z_GJ = -np.logaddexp(0.0, -speed_G1 * (t_J - middle))
-        shapes.append(np.diff(z_GJ, axis=1))
-        left.append(-z_GJ[:, -1])
-    shapes_GT = np.vstack(shapes)
-    return _make_family(shapes_GT, np.zeros(len(shapes_GT)), np.concatenate(left))
+    shapes_GT = np.diff([bounded_level(t_J, *place) for place in grid], axis=1)
+    return _make_family(shapes_GT, np.zeros(len(grid)))
 
 
 @lru_cache(maxsize=64)
@@ -114,8 +138,7 @@ def broken(steps: int) -> Family:
     white_KGT, flat_KGT = whiten(shapes_GT), whiten(np.ones((1, steps)))
     flat_KGT /= np.sqrt((flat_KGT**2).sum(axis=2, keepdims=True))
     white_KGT -= (white_KGT * flat_KGT).sum(axis=2, keepdims=True) * flat_KGT
-    n_shapes = len(shapes_GT)
-    return Family(shapes_GT, np.full(n_shapes, -np.inf), np.full(n_shapes, np.inf), white_KGT)
+    return Family(shapes_GT, np.full(len(shapes_GT), -np.inf), white_KGT)
 
 
 def fit_family(family: Family, white_KAT: FloatArray) -> Fit:
@@ -150,5 +173,5 @@ def member_rates(family: Family, fit: Fit, series: int = 0) -> FloatArray:
     return fit.amplitude_A[series] * family.shapes_GT[fit.shape_A[series]]
 
 
-def _make_family(shapes_GT: FloatArray, least_G: FloatArray, left_G: FloatArray) -> Family:
-    return Family(shapes_GT, least_G, left_G, whiten(shapes_GT))
+def _make_family(shapes_GT: FloatArray, least_G: FloatArray) -> Family:
+    return Family(shapes_GT, least_G, whiten(shapes_GT))

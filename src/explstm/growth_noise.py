@@ -80,15 +80,50 @@ def log_likelihoods(squares_KA: FloatArray, steps: int) -> FloatArray:
     return -0.5 * steps * np.log(np.maximum(squares_KA, floor)) - determinant_K1
 
 
-def draw_rates(rng: np.random.Generator, rates_T: FloatArray, mean_T: FloatArray, n_draws: int
-) -> FloatArray:  # fmt: skip
+def passing_noise(white_KAT: FloatArray) -> FloatArray:
+    """What the level still moves by (K, A) as the last errors pass, in their own unit."""
+    theta_K1, phi_K1 = np.array([[n.theta, n.phi] for n in NOISES]).T[:, :, None]
+    steps = white_KAT.shape[2]
+    passing_KA = -theta_K1 / innovation_spreads(steps)[:, -1:] * white_KAT[:, :, -1]
+    memory_K1T = phi_K1[:, :, None] ** np.arange(steps)[::-1]
+    return passing_KA + phi_K1 / (1.0 - phi_K1) * (white_KAT * memory_K1T).sum(axis=2)
+
+
+def passing_spread(steps: int) -> FloatArray:
+    """Variance (K,) of what passes, given all the rates, in units of that of e."""
+    theta_K = np.array([n.theta for n in NOISES])
+    return theta_K**2 * (1.0 - 1.0 / np.maximum(innovation_spreads(steps)[:, -1], 1.0) ** 2)
+
+
+@dataclass(frozen=True, eq=False)
+class Observed:
+    """The growth rates of a series.
+
+    Attributes:
+        rates_T: The rates.
+        white_K1T: The same, whitened.
+    """
+
+    rates_T: FloatArray
+    white_K1T: FloatArray
+
+
+def observe(rates_T: FloatArray) -> Observed:
+    """Whiten the rates of a series."""
+    return Observed(rates_T, whiten(rates_T[None]))
+
+
+def draw_rates(
+    rng: np.random.Generator, seen: Observed, mean_T: FloatArray, n_draws: int
+) -> FloatArray:
     """Draw growth rates (B, T) that scatter around a mean as the observed ones do around it.
 
     Each draw takes its noise from the likelihood (weight of kind k: its restricted likelihood
     given the mean) and its errors from the whitened observed ones, with replacement.
     """
-    steps = len(rates_T)
-    white_KT, path_KT = whiten(np.stack([rates_T - mean_T, np.ones(steps)])).transpose(1, 0, 2)
+    steps = len(mean_T)
+    mean_KT, path_KT = whiten(np.stack([mean_T, np.ones(steps)])).transpose(1, 0, 2)
+    white_KT = seen.white_K1T[:, 0] - mean_KT
     square_K = (path_KT**2).sum(axis=1)
     white_KT -= ((white_KT * path_KT).sum(axis=1) / square_K)[:, None] * path_KT
     likelihood_K = log_likelihoods((white_KT**2).sum(axis=1)[:, None], steps)[:, 0]

@@ -16,7 +16,7 @@ all places of a break: Andrews (1993), Tests for parameter instability and struc
 unknown change point, Econometrica 61(4); stopping early: Besag & Clifford (1991), Sequential Monte
 Carlo p-values, Biometrika 78(2).
 
-Axes: J steps, T growth rates (J - 1), K kinds of noise, A series, row 0 the observed one.
+Axes: J steps, T growth rates (J - 1), K kinds of noise, G shapes, A series.
 """
 
 import zlib
@@ -25,43 +25,33 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from explstm.ceiling import Ceiling, find_ceiling
 from explstm.growth_curves import (
-    Family,
     Fit,
     bounded,
     exponential,
+    fine_bounded,
     fit_break,
     fit_family,
     member_rates,
     step_places,
     unbounded,
 )
-from explstm.growth_noise import NOISES, FloatArray, draw_rates, innovation_spreads, whiten
+from explstm.growth_noise import (
+    FloatArray,
+    Observed,
+    draw_rates,
+    observe,
+    whiten,
+)
 
 TEST_LEVEL = 0.05
 MIN_STEPS = 20
 MAX_STEPS = 400
 """Steps that are looked at, the last ones: breaks and ceilings of long ago are history."""
-FIRST_DRAWS, ALL_DRAWS, CEILING_DRAWS = 19, 199, 99
+FIRST_DRAWS, ALL_DRAWS = 19, 199
 SETTLED = 5
 """With so many of the first draws above the observed ratio, more would not change the word."""
-LARGEST_CEILING = np.log(100.0)
-"""Ends of a ceiling's interval further above the last level than this count as none."""
-
-
-@dataclass(frozen=True)
-class Ceiling:
-    """Where growth ends, in z.
-
-    Attributes:
-        level: The ceiling.
-        low: Lower end of its interval.
-        high: Upper end; infinite where none can be given.
-    """
-
-    level: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)
@@ -120,7 +110,8 @@ def judge_growth(z_J: FloatArray, *, level: float = 80.0, ceiling: bool = True) 
     rates_T = np.diff(z_J)
     rng = np.random.default_rng(zlib.crc32(rates_T.tobytes()))
     steady, bent = exponential(len(rates_T)), bounded(len(rates_T))
-    mean_T = member_rates(steady, fit_family(steady, whiten(rates_T[None])))
+    seen = observe(rates_T)
+    mean_T = member_rates(steady, fit_family(steady, seen.white_K1T))
 
     def compare(white_KAT: FloatArray) -> FloatArray:
         flat_A = fit_family(steady, white_KAT).likelihood_A
@@ -128,14 +119,12 @@ def judge_growth(z_J: FloatArray, *, level: float = 80.0, ceiling: bool = True) 
         curve_A = fit_family(bent, white_KAT).likelihood_A - flat_A if ceiling else 0 * flat_A
         return np.stack([curve_A, break_A])
 
-    p_curve, p_break = _simulated_p(rng, rates_T, mean_T, compare)
-    white_K1T = whiten(rates_T[None])
-    of_break = fit_break(white_K1T)
+    p_curve, p_break = _simulated_p(rng, seen, mean_T, compare)
+    of_break = fit_break(seen.white_K1T)
     curved = ceiling and p_curve <= TEST_LEVEL
     snapped = p_break <= TEST_LEVEL
-    if curved and snapped:  # a bend looks broken and a break bent: the likelier one is told
-        bends = (fit_family(curve, white_K1T) for curve in (bent, unbounded(len(rates_T))))
-        curved = max(fit.likelihood_A[0] for fit in bends) >= of_break.likelihood_A[0]
+    if curved and snapped:  # a bend looks broken and a break bent: the better account is told
+        curved = _prefer_bend(seen, of_break)
         snapped = not curved
     found = Judgement("steady", p_exponential=p_curve if ceiling else None, p_break=p_break)
     if snapped:
@@ -143,24 +132,24 @@ def judge_growth(z_J: FloatArray, *, level: float = 80.0, ceiling: bool = True) 
         return replace(found, word="broken", broken=change)
     if not curved:
         return found
-    p_unbounded = _test_unbounded(rng, rates_T)
+    p_unbounded = _test_unbounded(rng, seen)
     if p_unbounded > TEST_LEVEL:
         return replace(found, word="slowing", p_unbounded=p_unbounded)
-    top = _find_ceiling(rng, z_J, rates_T, level)
+    top = find_ceiling(float(z_J[-1]), seen, level)
     return replace(found, word="saturating", p_unbounded=p_unbounded, ceiling=top)
 
 
 def _simulated_p(
     rng: np.random.Generator,
-    rates_T: FloatArray,
+    seen: Observed,
     mean_T: FloatArray,
     compare: Callable[[FloatArray], FloatArray],
 ) -> list[float]:
     """Share of simulated series whose ratio is at least the observed one, which counts too."""
-    observed = compare(whiten(rates_T[None]))
+    observed = compare(seen.white_K1T)
     above, n_draws = np.zeros(len(observed)), 0
     for wanted in (FIRST_DRAWS, ALL_DRAWS - FIRST_DRAWS):
-        ratios = compare(whiten(draw_rates(rng, rates_T, mean_T, wanted)))
+        ratios = compare(whiten(draw_rates(rng, seen, mean_T, wanted)))
         above += (ratios >= observed - 1e-9).sum(axis=1)
         n_draws += wanted
         if (above >= SETTLED).all():
@@ -168,59 +157,33 @@ def _simulated_p(
     return [float(share) for share in (1 + above) / (1 + n_draws)]
 
 
-def _test_unbounded(rng: np.random.Generator, rates_T: FloatArray) -> float:
-    free, bent = unbounded(len(rates_T)), bounded(len(rates_T))
+def _test_unbounded(rng: np.random.Generator, seen: Observed) -> float:
+    free, bent = unbounded(len(seen.rates_T)), bounded(len(seen.rates_T))
 
     def compare(white_KAT: FloatArray) -> FloatArray:
         ratio_A = fit_family(bent, white_KAT).likelihood_A
         return (ratio_A - fit_family(free, white_KAT).likelihood_A)[None]
 
-    mean_T = member_rates(free, fit_family(free, whiten(rates_T[None])))
-    return _simulated_p(rng, rates_T, mean_T, compare)[0]
+    mean_T = member_rates(free, fit_family(free, seen.white_K1T))
+    return _simulated_p(rng, seen, mean_T, compare)[0]
+
+
+def _prefer_bend(seen: Observed, of_break: Fit) -> bool:
+    """Whether a smooth curve has the smaller Bayesian information criterion.
+
+    Source: Schwarz (1978), Annals of Statistics 6(2); the place of a break counts as a parameter:
+    Yao (1988), Statistics & Probability Letters 6(3).
+    """
+    steps = len(seen.rates_T)
+    likelihoods = {
+        3: fit_family(fine_bounded(steps), seen.white_K1T).likelihood_A[0],  # speed, middle, size
+        2: fit_family(unbounded(steps), seen.white_K1T).likelihood_A[0],  # start, size
+    }
+    bend = max(value - 0.5 * n * np.log(steps) for n, value in likelihoods.items())
+    return bool(bend >= of_break.likelihood_A[0] - 0.5 * 3 * np.log(steps))
 
 
 def _tell_break(rates_T: FloatArray, fit: Fit, unit: float, skipped: int) -> Break:
     place = int(step_places(len(rates_T))[fit.shape_A[0]])
     before, after = rates_T[:place].mean(), rates_T[place:].mean()
     return Break(skipped + place + 1, float(before * unit), float(after * unit))
-
-
-def _find_ceiling(
-    rng: np.random.Generator, z_J: FloatArray, rates_T: FloatArray, level: float
-) -> Ceiling:
-    """The ceiling of the likeliest curve; its interval from refits of series simulated on it."""
-    family = bounded(len(rates_T), n_speeds=24, n_between=2)
-    white_KAT = whiten(rates_T[None])
-    fit = fit_family(family, white_KAT)
-    gain = float(_gain_left(family, fit, white_KAT)[0])
-    draws_AT = draw_rates(rng, rates_T, member_rates(family, fit), CEILING_DRAWS)
-    white_KAT = whiten(draws_AT)
-    refit = fit_family(family, white_KAT)
-    row_A = np.zeros(CEILING_DRAWS, dtype=np.int64)
-    truth = Fit(
-        fit.likelihood_A[row_A], fit.noise_A[row_A], fit.shape_A[row_A], fit.amplitude_A[row_A]
-    )
-    error_A = _gain_left(family, refit, white_KAT) - _gain_left(family, truth, white_KAT)
-    tail = 0.5 - level / 200.0
-    low, high = (gain - float(np.quantile(error_A, share)) for share in (1 - tail, tail))
-    last = float(z_J[-1])
-    return Ceiling(last + gain, last + low, last + high if high < LARGEST_CEILING else np.inf)
-
-
-def _gain_left(family: Family, fit: Fit, white_KAT: FloatArray) -> FloatArray:
-    """What z gains from its last step to the ceiling (A,): the curve's rest, and noise that passes.
-
-    Of the last surprise a random walk keeps all, independent noise nothing; growth that persists
-    adds ``phi / (1 - phi)`` of the last rate's distance from its mean.
-    """
-    series_A = np.arange(len(fit.shape_A))
-    steps = white_KAT.shape[2]
-    shape_AT = family.white_KGT[fit.noise_A, fit.shape_A]
-    white_AT = white_KAT[fit.noise_A, series_A] - fit.amplitude_A[:, None] * shape_AT
-    theta_A, phi_A = np.array([[NOISES[k].theta, NOISES[k].phi] for k in fit.noise_A]).T
-    spread_A = innovation_spreads(steps)[fit.noise_A, -1]
-    passing_A = -theta_A / spread_A * white_AT[:, -1]
-    age_T = np.arange(steps)[::-1]
-    deviation_A = (white_AT * phi_A[:, None] ** age_T).sum(axis=1)
-    passing_A += np.where(phi_A > 0, phi_A / (1.0 - phi_A) * deviation_A, 0.0)
-    return fit.amplitude_A * family.left_G[fit.shape_A] + passing_A
