@@ -88,7 +88,7 @@ def unbounded(steps: int) -> Family:
 
 
 def bounded_level(t: FloatArray, log_speed: float, middle: float | None = None) -> FloatArray:
-    """Level of the bounded family at amplitude 1, less the ceiling: logistic, Gompertz by default."""
+    """Level of the bounded family at amplitude 1, less the ceiling; Gompertz without a middle."""
     if middle is None:
         return -np.exp(-np.exp(log_speed) * t)
     return -np.logaddexp(0.0, -np.exp(log_speed) * (t - middle))

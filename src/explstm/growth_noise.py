@@ -81,12 +81,17 @@ def log_likelihoods(squares_KA: FloatArray, steps: int) -> FloatArray:
 
 
 def passing_noise(white_KAT: FloatArray) -> FloatArray:
-    """What the level still moves by (K, A) as the last errors pass, in their own unit."""
+    """What the level still moves by (K, A) as the last errors pass.
+
+    Of the last error a random walk keeps all and independent noise nothing; growth that persists
+    adds ``phi / (1 - phi)`` times the last rate's distance from its mean.
+    """
     theta_K1, phi_K1 = np.array([[n.theta, n.phi] for n in NOISES]).T[:, :, None]
-    steps = white_KAT.shape[2]
-    passing_KA = -theta_K1 / innovation_spreads(steps)[:, -1:] * white_KAT[:, :, -1]
-    memory_K1T = phi_K1[:, :, None] ** np.arange(steps)[::-1]
-    return passing_KA + phi_K1 / (1.0 - phi_K1) * (white_KAT * memory_K1T).sum(axis=2)
+    spread_KT = innovation_spreads(white_KAT.shape[2])
+    passing_KA = -theta_K1 / spread_KT[:, -1:] * white_KAT[:, :, -1]
+    memory_KT = phi_K1 ** np.arange(white_KAT.shape[2])[::-1] * spread_KT
+    deviation_KA = (white_KAT * memory_KT[:, None, :]).sum(axis=2)
+    return passing_KA + phi_K1 / (1.0 - phi_K1) * deviation_KA
 
 
 def passing_spread(steps: int) -> FloatArray:

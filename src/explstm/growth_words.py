@@ -71,7 +71,8 @@ def _say_doubling(facts: GrowthFacts, freq: Freq) -> Iterator[str]:
         slow = show_duration(_known(facts.doubling_time_hi), freq)
         yield f"{text} (interval {_join_times(fast, slow)})."
     else:
-        yield f"{text}, at the earliest in {fast}; the interval includes no growth, so perhaps never."
+        text += f", at the earliest in {fast}"
+        yield f"{text}; the interval includes no growth, so perhaps never."
 
 
 def _say_past(facts: GrowthFacts, period: str, h: int) -> Iterator[str]:
