@@ -15,8 +15,7 @@ given as shares, ``exp(rate) - 1``, per period and per year. Where some value is
 there are no growth rates: z is y less its season then, and rates are changes in the unit of the
 data.
 
-Source: ours, from the definition of the growth rate as the slope of the logarithm; logarithms:
-Hyndman & Athanasopoulos (2021), Forecasting: Principles and Practice, 3rd ed., section 3.1.
+Source: ours, from the definition of the growth rate as the slope of the logarithm.
 
 Axes: N series in a panel, S steps of all series laid end to end, H horizon, E ends of the interval
 around the median (low, median, high), J steps of one series.

@@ -10,6 +10,10 @@ between it and a straight line of y: a straight line's growth *rate* falls too, 
 Growth is told from the course of the rate over time, not from its regression on the level: under a
 random walk with drift that one is a Dickey-Fuller regression, whose t does not follow Student.
 
+What it cannot tell: while less than half of the ceiling is reached, a ceiling is seldom told, but
+one told then is mostly too low; growth that is slower than a straight line, like a square root, may
+be taken for one that ends (``benchmarks/saturation.py`` measures both).
+
 Source: ratio of non-nested hypotheses by simulation: Williams (1970), Discrimination between
 regression models to determine the pattern of enzyme synthesis, Biometrics 26(1); largest ratio over
 all places of a break: Andrews (1993), Tests for parameter instability and structural change with
