@@ -119,7 +119,6 @@ def _table_rates(
         z_J, n = levels.z_S[inside], int(panel.lengths_N[i])
         nothing_J, nothing_H = np.full(n, np.nan), np.full(h, np.nan)
         both_EJ = np.vstack([np.append(z_J, levels.z_NHE[i, :, e]) for e in range(3)])
-        both_EJ[:, :n] = z_J
         rate_EJ = np.full((3, n + h), np.nan)
         rate_EJ[:, h:] = to_rate(levels, i, (both_EJ[:, h:] - z_J[:n]) / h)
         rate_EJ[::2, :n] = np.nan
