@@ -16,18 +16,26 @@ def test_the_ceiling_of_an_exact_curve_is_found(reached):
     assert np.exp(found.level) == pytest.approx(250.0, rel=2e-3)
 
 
-def test_the_ceiling_is_that_of_least_squares_on_the_levels_where_noise_is_independent(rng):
-    z_J = logistic(200, 250.0, 0.97, middle=0.4) + rng.normal(0, 0.03, 200)
+@pytest.mark.parametrize("reached", [0.97, 0.9999])
+def test_the_ceiling_is_that_of_least_squares_where_noise_is_independent(reached):
+    """scipy knows that the noise is independent; our interval may be wider, never much closer."""
     t_J = np.linspace(0, 1, 200)
 
     def richards(t, top, size, speed, middle):
         return top - size * np.log1p(np.exp(-speed * (t - middle)))
 
-    (top, *_), covariance = curve_fit(richards, t_J, z_J, p0=[np.log(250), 1, 6, 0.4])
-    found = find_ceiling(z_J[-1], observe(np.diff(z_J)), 80.0)
-    error = np.sqrt(covariance[0, 0])
-    assert abs(found.level - top) < 0.25 * error
-    assert (found.high - found.low) / 2 == pytest.approx(1.2816 * error, rel=0.25)
+    ratios = []
+    for seed in range(9):
+        noise_J = np.random.default_rng(seed).normal(0, 0.03, 200)
+        z_J = logistic(200, 250.0, reached, middle=0.4) + noise_J
+        start = [np.log(250), 1, np.log(reached / (1 - reached)) / 0.6, 0.4]
+        (top, *_), covariance = curve_fit(richards, t_J, z_J, p0=start)
+        found = find_ceiling(z_J[-1], observe(np.diff(z_J)), 80.0)
+        half = (found.high - found.low) / 2
+        assert abs(found.level - top) < half
+        ratios.append(half / (1.2816 * np.sqrt(covariance[0, 0])))
+    assert min(ratios) > 0.8
+    assert np.median(ratios) < 2.0
 
 
 def test_a_ceiling_more_than_a_hundred_times_away_has_no_upper_end():

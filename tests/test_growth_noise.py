@@ -47,7 +47,8 @@ def test_what_passes_is_the_conditional_mean_of_what_the_level_will_lose(rng, ki
     # The last error stands in the last rate alone, so its covariance with the rates is a unit.
     expected = -noise.theta * (inverse @ rates_T)[-1] + noise.phi / (1 - noise.phi) * rates_T[-1]
     assert passing_noise(whiten(rates_T[None]))[kind, 0] == pytest.approx(expected, abs=1e-10)
-    spread = noise.theta**2 * (1 - inverse[-1, -1])
+    # Noise of variance theta around a walk of variance (1 - theta)² gives this covariance.
+    spread = noise.theta - noise.theta**2 * inverse[-1, -1]
     assert passing_spread(STEPS)[kind] == pytest.approx(spread, abs=1e-10)
 
 

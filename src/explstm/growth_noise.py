@@ -95,9 +95,16 @@ def passing_noise(white_KAT: FloatArray) -> FloatArray:
 
 
 def passing_spread(steps: int) -> FloatArray:
-    """Variance (K,) of what passes, given all the rates, in units of that of e."""
+    """Variance (K,) of what passes, given all the rates, in units of that of e.
+
+    A random walk seen through noise has noise of variance theta in these units; its last value
+    stands in the last rate alone, so ``theta - theta² / variance of the last innovation`` is left.
+
+    Source: Harvey (1989), Forecasting, Structural Time Series Models and the Kalman Filter,
+        section 2.4.1 (theta and the variances of level and noise).
+    """
     theta_K = np.array([n.theta for n in NOISES])
-    return theta_K**2 * (1.0 - 1.0 / np.maximum(innovation_spreads(steps)[:, -1], 1.0) ** 2)
+    return np.maximum(theta_K - (theta_K / innovation_spreads(steps)[:, -1]) ** 2, 0.0)
 
 
 @dataclass(frozen=True, eq=False)
