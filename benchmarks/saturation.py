@@ -131,7 +131,7 @@ def held(case: Case, judged: list[Judgement]) -> str:
     if case.ceiling is None or not tops:
         return ""
     inside = [top.low <= np.log(case.ceiling) <= top.high for top in tops]
-    return f"{100 * np.mean(inside):.0f} of {len(tops)}"
+    return f"{100 * np.mean(inside):.0f} % of {len(tops)}"
 
 
 if __name__ == "__main__":

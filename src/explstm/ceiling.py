@@ -23,7 +23,14 @@ from explstm.growth_curves import (
     fine_shape,
     fit_family,
 )
-from explstm.growth_noise import FloatArray, Observed, passing_noise, passing_spread, whiten
+from explstm.growth_noise import (
+    FloatArray,
+    Observed,
+    log_likelihoods,
+    passing_noise,
+    passing_spread,
+    whiten,
+)
 
 ROUNDS = 12
 NUDGE = 1e-4  # of a parameter, for slopes
@@ -67,7 +74,11 @@ def find_ceiling(last: float, seen: Observed, level: float) -> Ceiling:
     fit = fit_family(fine_bounded(steps), seen.white_K1T)
     kind = int(fit.noise_A[0])
     start_P = np.array([fit.amplitude_A[0], *fine_shape(int(fit.shape_A[0]))])
-    point, slope_TP, gain_P = _descend(_evaluate([start_P], seen, kind)[0], seen, kind)
+    point, *_ = _descend(_evaluate([start_P], seen, kind)[0], seen, kind)
+    # What the grid missed looked like noise that lingers: choose it anew at the better curve.
+    kind = _likeliest_noise(point.value_P, seen)
+    again = _evaluate([point.value_P], seen, kind)[0]
+    point, slope_TP, gain_P = _descend(again, seen, kind)
     variance = float(point.error_T @ point.error_T) / (steps - len(start_P))
     spread = gain_P @ np.linalg.pinv(slope_TP.T @ slope_TP) @ gain_P + passing_spread(steps)[kind]
     reach = NormalDist().inv_cdf(0.5 + level / 200.0) * np.sqrt(variance * spread)
@@ -103,10 +114,21 @@ def _slopes(point: _Point, seen: Observed, kind: int) -> tuple[FloatArray, Float
     return slope_TP, np.array([(near.gain - point.gain) / NUDGE for near in nudged])
 
 
-def _evaluate(values: list[FloatArray], seen: Observed, kind: int) -> list[_Point]:
+def _likeliest_noise(value_P: FloatArray, seen: Observed) -> int:
+    _, white_KPT = _whiten_errors([value_P], seen)
+    squares_KP = (white_KPT**2).sum(axis=2)
+    return int(log_likelihoods(squares_KP, white_KPT.shape[2]).argmax())
+
+
+def _whiten_errors(values: list[FloatArray], seen: Observed) -> tuple[FloatArray, FloatArray]:
+    """Levels of some curves (P, J), and the whitened errors of their rates (K, P, T)."""
     t_J = np.arange(len(seen.rates_T) + 1) / len(seen.rates_T)
     levels_PJ = np.stack([v[0] * bounded_level(t_J, *v[1:]) for v in values])
-    white_KPT = seen.white_K1T - whiten(np.diff(levels_PJ, axis=1))
+    return levels_PJ, seen.white_K1T - whiten(np.diff(levels_PJ, axis=1))
+
+
+def _evaluate(values: list[FloatArray], seen: Observed, kind: int) -> list[_Point]:
+    levels_PJ, white_KPT = _whiten_errors(values, seen)
     gains = passing_noise(white_KPT)[kind] - levels_PJ[:, -1]
     return [
         _Point(value_P, white_KPT[kind, place], float(gains[place]))
