@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from explstm.verdict import Verdict
 
 MEASURE = "mean absolute scaled error"
+NOTEWORTHY = 0.05
+"""Skill from which on a difference that is not significant is worth a second look."""
 
 
 def say_verdict(verdict: "Verdict", h: int) -> str:
@@ -52,11 +54,13 @@ def _say_outcome(verdict: "Verdict", h: int) -> list[str]:
             f"{verdict.naive} is better: do not use this model here.",
             *_caution(verdict),
         ]
-    return [
-        f"{verdict.method} cannot be told apart from {rival}: {error} {evidence}.",
-        f"{_capitalise(NAIVE[verdict.naive])} is as good: do not use this model here"
-        f"{', or test it on more windows' * (verdict.skill > 0)}.",
-    ]
+    same = f"{NAIVE[verdict.naive]} is as good"
+    if verdict.skill >= NOTEWORTHY:
+        windows = _count(verdict.n_windows, "window")
+        advice = f"As far as {windows} can tell, {same}: do not use this model before more windows show a difference."
+    else:
+        advice = f"{_capitalise(same)}: do not use this model here."
+    return [f"{verdict.method} cannot be told apart from {rival}: {error} {evidence}.", advice]
 
 
 def _compare(verdict: "Verdict") -> str:
