@@ -23,14 +23,14 @@ import pandas as pd
 from scipy import stats
 
 from explstm import ExpLSTM
+from explstm.backtest import PRETRAINED, measure_scales
 from explstm.baselines import naive_forecasts
 from explstm.datasets import load_air_passengers
-from explstm.frame import Panel, build_panel, forecast_frame, keep_steps, panel_frame
-from explstm.scaled_losses import measure_scales
+from explstm.frame import Panel, build_panel, forecast_frame
 from explstm.significance import bootstrap_series, diebold_mariano
 from explstm.verdict import Verdict, judge
+from explstm.windows import cut_windows, forecast_windows, window_frame
 
-METHOD = "Pretrained"
 TRIALS = 200
 IN_A_PANEL = 20
 LENGTHS = (60, 200)
@@ -90,7 +90,7 @@ def print_verdicts(trials: int) -> Iterator[str]:
     panel = build_panel(load_air_passengers())
     for n_windows in WINDOWS_OF_AIR_PASSENGERS:
         table, scales = backtest(panel, 12, n_windows, season_length=12)
-        yield f"\n{judge(table, METHOD, scales, h=12, step_size=12).sentence}"
+        yield f"\n{judge(table, PRETRAINED, scales, h=12, step_size=12).sentence}"
 
 
 def draw_panel(draw: Callable[[np.random.Generator, int], np.ndarray], n: int, held: int) -> Panel:
@@ -105,18 +105,16 @@ def draw_panel(draw: Callable[[np.random.Generator, int], np.ndarray], n: int, h
 def backtest(
     panel: Panel, h: int, n_windows: int, season_length: int = 1
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Forecast every series from successive cutoffs, ``h`` steps apart."""
-    model = ExpLSTM(alias=METHOD, season_length=season_length)
-    tables = []
-    for window in range(n_windows):
-        end_N = panel.lengths_N - h * (n_windows - window)
-        past = keep_steps(panel, 0, end_N)
-        table = forecast_frame(past, h, naive_forecasts(past, h, season_length), cutoff=True)
-        future = panel_frame(keep_steps(panel, end_N, end_N + h))
-        table["y"], table[METHOD] = future["y"], model.predict(past, h=h)[METHOD]
-        tables.append(table)
-    together = pd.concat(tables, ignore_index=True)
-    return together, measure_scales(panel_frame(panel), together, season_length)
+    """The table of a backtest and its scales; windows do not overlap."""
+    model = ExpLSTM(alias=PRETRAINED, season_length=season_length)
+    pasts = cut_windows(panel, h, n_windows, h)
+    columns = {
+        **forecast_windows(pasts, h, lambda past: model.predict(past, h=h)),
+        **forecast_windows(
+            pasts, h, lambda past: forecast_frame(past, h, naive_forecasts(past, h, season_length))
+        ),
+    }
+    return window_frame(panel, pasts, h, columns), measure_scales(pasts, season_length)
 
 
 def judge_trials(table: pd.DataFrame, scales: pd.DataFrame, h: int, size: int) -> list[Verdict]:
@@ -125,7 +123,7 @@ def judge_trials(table: pd.DataFrame, scales: pd.DataFrame, h: int, size: int) -
     trial_G = scales["unique_id"].str[1:].astype(int) // size
     by_trial = dict(iter(scales.groupby(trial_G)))
     return [
-        judge(part, METHOD, by_trial[trial], h=h, step_size=h)
+        judge(part, PRETRAINED, by_trial[trial], h=h, step_size=h)
         for trial, part in table.groupby(trial_S)
     ]
 

@@ -4,6 +4,7 @@ The class holds parameters and fitted state; the work is done by the modules it 
 in which they are called: frame, holdout, origins, models, training, prediction, bundle.
 """
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -30,6 +31,16 @@ from explstm.seasonality import check_season_lengths
 from explstm.settings import Settings, read_settings, refuse_settings
 from explstm.streaming import Stream
 from explstm.training import LogRow
+from explstm.windows import (
+    CUTOFF,
+    check_windows,
+    cut_windows,
+    earliest_end,
+    forecast_windows,
+    is_seen,
+    last_date,
+    window_frame,
+)
 
 DEFAULTS = TrainingConfig()
 DEFAULT_HORIZON = 12
@@ -340,6 +351,85 @@ class ExpLSTM(Parameters):
         columns_NH = name_columns(y_NHP, self.alias, levels)
         return forecast_frame(panel, h, columns_NH)
 
+    def cross_validation(
+        self,
+        df: Any,
+        h: int,
+        n_windows: int = 1,
+        step_size: int = 1,
+        refit: bool | int = False,
+        level: Sequence[float] | None = None,
+        *,
+        id_col: str = "unique_id",
+        time_col: str = "ds",
+        target_col: str = "y",
+        fill: Fill = "error",
+    ) -> Any:
+        """Forecast the last steps of every series from the steps before them, several times.
+
+        With ``backend="numpy"`` the model forecasts as it is. The others train: on what comes
+        before the first window, and with ``refit`` again before each. This model itself stays as
+        it is.
+
+        Args:
+            df: Long table, pandas or polars, or a panel.
+            h: Steps of a window.
+            n_windows: How many windows, counted back from the end of each series.
+            step_size: Steps from one window to the next.
+            refit: Train before every window, or before every so many; False trains once.
+            level: Central intervals wanted, in per cent.
+            id_col: Column of series ids.
+            time_col: Column of timestamps or integers.
+            target_col: Column of values.
+            fill: What becomes of missing steps.
+
+        Returns:
+            A long table of the kind given with id, date, ``cutoff`` (the last date that the
+            forecast knew), the value, and the columns of :meth:`predict`.
+
+        Raises:
+            UsageError: An argument that cannot be used, or a model that has seen these steps.
+            DataError: Data that cannot be used, or a series without a step before its first window.
+            TrainingError: The training diverged.
+        """
+        h = check_horizon(h)
+        check_windows(n_windows, step_size, refit)
+        names = {"id_col": id_col, "time_col": time_col, "target_col": target_col}
+        panel = _to_panel(df, freq=self.freq, fill=fill, **names)
+        self._check_alias(CUTOFF, target_col)
+        if CUTOFF in names.values():
+            raise UsageError(
+                "COLUMN_TAKEN", f"a column of df is called {CUTOFF!r}, as one to make; rename it."
+            )
+        pasts = cut_windows(panel, h, n_windows, step_size)
+        model, fits = copy.copy(self), self.backend in TRAINABLE_BACKENDS
+        model._refuse_seen(pasts[0], fits)
+        forecasts = forecast_windows(
+            pasts,
+            h,
+            lambda past: model.predict(past, h=h, level=level),
+            fit=(lambda past: model.fit(past, h=h)) if fits else None,
+            refit=refit,
+        )
+        return window_frame(panel, pasts, h, forecasts)
+
+    def _refuse_seen(self, past: Panel, fits: bool) -> None:
+        """Refuse to judge a model, or one trained from it, on steps that its training saw."""
+        if not fits:
+            self._require_fitted()
+            until = self.trained_until_
+        elif self.init == "random":
+            until = None
+        else:
+            until = read_settings(self._load_init(), self.init).trained_until
+        if is_seen(past, until):
+            raise UsageError(
+                "CROSS_VALIDATION_SEEN",
+                f"the model was trained on steps up to {until}, and the first window begins after "
+                f"{earliest_end(past)}; ask for fewer windows, or begin with a model that has not "
+                "seen them.",
+            )
+
     def stream(
         self,
         df: Any = None,
@@ -389,17 +479,20 @@ class ExpLSTM(Parameters):
                 "PREDICT_WITHOUT_DATA",
                 f"this model holds no data of its own; call {caller}(df=...).",
             )
-        if self.alias in (panel.layout.id_col, panel.layout.time_col):
-            raise UsageError(
-                "ALIAS_TAKEN",
-                f"alias={self.alias!r} is a column of df already; choose another alias.",
-            )
+        self._check_alias(panel.layout.id_col, panel.layout.time_col)
         preprocessing = self.preprocessing_
         if self.freq_ is None:  # a model of any frequency
             preprocessing = replace(preprocessing, season_length=self._season_length_of(panel))
         if preprocessing.beside is not None:
             warn_of_few(panel.ids_N, panel.lengths_N)
         return panel, preprocessing
+
+    def _check_alias(self, *taken: str) -> None:
+        if self.alias in taken:
+            raise UsageError(
+                "ALIAS_TAKEN",
+                f"alias={self.alias!r} is a column of df already; choose another alias.",
+            )
 
     def _require_fitted(self) -> None:
         """Take the model that ``init`` names where nothing was fitted, and again when told else."""
@@ -514,9 +607,3 @@ class ExpLSTM(Parameters):
 
 def _to_panel(df: Any, **options: Any) -> Panel:
     return df if isinstance(df, Panel) else build_panel(df, **options)
-
-
-def last_date(ds_S: Any) -> str | int:
-    """The latest of some dates, as JSON can hold it: ISO text, or an integer."""
-    latest = ds_S.max()
-    return int(latest) if ds_S.dtype.kind == "i" else pd.Timestamp(latest).isoformat()

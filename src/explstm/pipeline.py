@@ -20,7 +20,7 @@ from explstm.config import choose
 from explstm.datasets.competitions import COMPETITIONS
 from explstm.divergence import DIVERGED
 from explstm.errors import TrainingError, UsageError
-from explstm.forecaster import TRAINING_FIELDS, ExpLSTM, last_date
+from explstm.forecaster import TRAINING_FIELDS, ExpLSTM
 from explstm.frame import Panel, drop_last, keep_steps, panel_frame
 from explstm.holdout import validation_size
 from explstm.metrics import evaluate_forecast
@@ -28,6 +28,7 @@ from explstm.models.engine import make_engine
 from explstm.models.spec import init_weights
 from explstm.options import DataOptions
 from explstm.runfolder import RECORD, RunFolder, describe_run, open_run
+from explstm.windows import earliest_end, is_seen
 
 if TYPE_CHECKING:
     from explstm.benchmark import Report
@@ -172,18 +173,13 @@ def refuse_seen(model: ExpLSTM, past: Panel) -> None:
     Raises:
         UsageError: Some held-out step is not later than the last date of the training.
     """
-    earliest_end = last_date(past.ds_S[past.starts_N1[1:] - 1].min(keepdims=True))
-    until = model.trained_until_
-    if type(earliest_end) is type(until) and _to_order(earliest_end) < _to_order(until):
+    if is_seen(past, model.trained_until_):
         raise UsageError(
             "EVALUATE_SEEN",
-            f"the saved model was trained on steps up to {until}, and --evaluate would score it on "
-            f"steps after {earliest_end}; leave --model away, or fit a model on earlier steps.",
+            f"the saved model was trained on steps up to {model.trained_until_}, and --evaluate "
+            f"would score it on steps after {earliest_end(past)}; leave --model away, or fit a "
+            "model on earlier steps.",
         )
-
-
-def _to_order(date: str | int) -> Any:
-    return pd.Timestamp(date).tz_localize(None) if isinstance(date, str) else date
 
 
 def fit_file(

@@ -28,28 +28,6 @@ NAIVE = {
 KEYS = ["unique_id", "cutoff"]
 
 
-def measure_scales(history: pd.DataFrame, table: pd.DataFrame, season_length: int) -> pd.DataFrame:
-    """The mean absolute change of a season before every cutoff of a backtest.
-
-    Args:
-        history: The series ``unique_id, ds, y``, complete on their calendar; only what lies up to
-            a cutoff enters its scale.
-        table: The backtest table, of which ``unique_id`` and ``cutoff`` are read.
-        season_length: Lag of the change, in steps.
-
-    Returns:
-        unique_id, cutoff, scale: NaN where the history is shorter than a season and a step, or has
-        no such date.
-    """
-    history = history[["unique_id", "ds", "y"]].sort_values(["unique_id", "ds"], kind="stable")
-    change_S = history.groupby("unique_id")["y"].diff(season_length).abs()
-    by_series = change_S.groupby(history["unique_id"])
-    counts_S = change_S.notna().groupby(history["unique_id"]).cumsum()
-    history["scale"] = by_series.cumsum() / counts_S.where(counts_S > 0)
-    scales = history.drop(columns="y").rename(columns={"ds": "cutoff"})
-    return table[KEYS].drop_duplicates().merge(scales, on=KEYS, how="left")
-
-
 def measure_losses(
     table: pd.DataFrame, methods: Sequence[str], scales: pd.DataFrame
 ) -> pd.DataFrame:
@@ -58,7 +36,7 @@ def measure_losses(
     Args:
         table: unique_id, ds, cutoff, y, the methods, and naive forecasts.
         methods: Columns beside the naive forecasts.
-        scales: unique_id, cutoff, scale, as :func:`measure_scales` makes them.
+        scales: unique_id, cutoff, scale, the mean absolute change of a season before each cutoff.
 
     Returns:
         unique_id, cutoff, window (0 is the latest of its series), and a loss for each method and

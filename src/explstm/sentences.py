@@ -54,13 +54,20 @@ def _say_outcome(verdict: "Verdict", h: int) -> list[str]:
             f"{verdict.naive} is better: do not use this model here.",
             *_caution(verdict),
         ]
+    return [
+        f"{verdict.method} cannot be told apart from {rival}: {error} {evidence}.",
+        _advise_against(verdict),
+    ]
+
+
+def _advise_against(verdict: "Verdict") -> str:
     same = f"{NAIVE[verdict.naive]} is as good"
-    if verdict.skill >= NOTEWORTHY:
-        windows = _count(verdict.n_windows, "window")
-        advice = f"As far as {windows} can tell, {same}: do not use this model before more windows show a difference."
-    else:
-        advice = f"{_capitalise(same)}: do not use this model here."
-    return [f"{verdict.method} cannot be told apart from {rival}: {error} {evidence}.", advice]
+    if verdict.skill < NOTEWORTHY:
+        return f"{_capitalise(same)}: do not use this model here."
+    windows = _count(verdict.n_windows, "window")
+    return (
+        f"As far as {windows} can tell, {same}: do not use this model here unless more tell more."
+    )
 
 
 def _compare(verdict: "Verdict") -> str:

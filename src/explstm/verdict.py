@@ -111,7 +111,7 @@ def judge(
     Args:
         table: unique_id, ds, cutoff, y, the method, and naive forecasts.
         method: Its column.
-        scales: unique_id, cutoff, scale, as :func:`measure_scales` makes them.
+        scales: unique_id, cutoff, scale, as :attr:`explstm.backtest.Backtest.scales` has them.
         h: Steps of every forecast.
         step_size: Steps between two cutoffs.
 
