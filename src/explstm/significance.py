@@ -58,8 +58,8 @@ class SeriesBootstrap:
 
     Attributes:
         mean: Mean difference.
-        low: Lower end of the confidence interval of the mean.
-        high: Its upper end.
+        low: Lower end of the confidence interval of the mean; -inf where nothing bounds it.
+        high: Its upper end; inf likewise.
         level: Its level, in per cent.
         p_value: Two-sided; at most 1 - level / 100 where 0 lies outside of the interval; NaN where
             the bootstrap is not made.
@@ -182,7 +182,8 @@ def bootstrap_series(
     drawn_R = np.sort(np.abs(_draw_statistics(difference_N, seed, resamples)))
     beyond = resamples - int(np.searchsorted(drawn_R, abs(mean) / error, side="left"))
     outside = int((1 - level / 100) * (resamples + 1) + ROUNDING)
-    width = float(drawn_R[resamples - outside]) * error if outside else math.inf
+    farthest = float(drawn_R[resamples - outside]) if outside else FARTHEST
+    width = math.inf if farthest == FARTHEST else farthest * error
     p_value = (1 + beyond) / (resamples + 1)
     return SeriesBootstrap(mean, mean - width, mean + width, level, p_value, n)
 
