@@ -166,16 +166,17 @@ def test_one_window_of_many_series_is_judged_with_a_caution(rng):
     )
 
 
-def test_tests_that_point_different_ways_are_no_evidence():
-    """A group that is left out of one window makes the means over windows and groups differ."""
-    table, scales = make_table(
-        Model=[[0.9, 0.9, 0.9, 0.9], [0.9, 0.9, 0.9, 2.8]], Naive=np.ones((2, 4))
-    )
-    lone = table["unique_id"] == "s001"
-    keep = ~lone | (table["cutoff"] == table.loc[lone, "cutoff"].max())
-    verdict = judge(table[keep], "Model", scales, h=H, step_size=H)
-    assert verdict.loss > 1 > 0.9
-    assert verdict.outcome == "level"
+def test_tests_that_point_different_ways_are_no_evidence(rng):
+    """One series is better in 13 windows; all others are worse in the last, their only one."""
+    model_NW = 1 + rng.uniform(0.25, 0.35, (30, 13))
+    model_NW[0] = 0.5 + rng.uniform(-0.05, 0.05, 13)
+    table, scales = make_table(Model=model_NW, Naive=np.ones((30, 13)))
+    latest = table["cutoff"] == table.groupby("unique_id")["cutoff"].transform("max")
+    kept = table[latest | (table["unique_id"] == "s000")]
+    verdict = judge(kept, "Model", scales, h=H, step_size=H)
+    assert verdict.over_windows.p_value < 0.001 and verdict.over_windows.mean < 0
+    assert verdict.over_series.p_value < 0.001 and verdict.over_series.mean > 0
+    assert (verdict.outcome, verdict.p_value) == ("level", 1)
 
 
 def test_overlapping_windows_have_to_convince_apart_too():

@@ -8,7 +8,7 @@ forecast, are left out for both and counted. R2 is never looked at.
 
 A method is held against the naive forecast with the lowest mean loss over these same groups. That
 one is chosen with hindsight, on the very values that judge the method, so it seems better than it
-is: the verdict is harder on the method than a fair one would be, never kinder.
+is: ``"beats"`` is said more seldom than a fair test would, and ``"loses"`` more often.
 
 Two things can be luck: the windows and the series. Over windows the test is Diebold & Mariano's,
 on differences averaged over series, since shocks that series share make them far fewer than they
