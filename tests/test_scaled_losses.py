@@ -35,6 +35,11 @@ def test_losses_by_hand_in_any_order_of_rows():
     assert losses["Drift"].tolist() == [1 / 4, 1, 4]
 
 
+def test_a_group_is_averaged_over_the_steps_that_it_has():
+    losses = measure_losses(TABLE.drop(index=1), ["M"], SCALES)
+    assert losses["M"].tolist() == [1 / 4, 0, 1 / 0.5]
+
+
 def test_windows_are_counted_from_the_end_of_each_series():
     losses = measure_losses(TABLE, ["M"], SCALES)
     assert losses["window"].tolist() == [1, 0, 0]

@@ -221,6 +221,13 @@ def test_what_cannot_be_scored_is_left_out_for_both_and_counted():
     )
 
 
+def test_a_group_without_a_naive_forecast_is_left_out_for_the_method_too():
+    table, scales = make_table(Model=[[0.5, 0.5, 0.5, 9]], Naive=np.ones((1, 4)), Drift=[[2] * 4])
+    table.loc[table.index[-1], "Drift"] = math.nan
+    verdict = judge(table, "Model", scales, h=H, step_size=H)
+    assert (verdict.loss, verdict.n_windows, verdict.n_left_out) == (pytest.approx(0.5), 3, 1)
+
+
 def test_nothing_to_score_is_said():
     table, scales = make_table(Model=np.full((2, 4), 0.5), Naive=np.ones((2, 4)))
     verdict = judge(table, "Model", scales.assign(scale=0.0), h=H, step_size=H)

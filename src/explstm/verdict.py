@@ -18,7 +18,7 @@ its level without correction (Berger 1982, Technometrics 24(4)).
 
 Windows that overlap are tested twice, all of them and every so many that do not overlap, and again
 the larger p counts: with few windows the corrected test calls equal forecasts different in up to
-27 % of trials at the 5 % level (``benchmarks/verdict.py --sizes``).
+25 % of trials at the 5 % level (``benchmarks/verdict.py --sizes --trials 2000``).
 
 Axis letters: G groups, N series, S rows of the table, W windows.
 """
