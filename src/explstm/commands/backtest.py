@@ -1,4 +1,4 @@
-"""``explstm backtest``: a file in, what every method would have forecast and how good it was out."""
+"""``explstm backtest``: a file in; what every method would have forecast, and how good, out."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
