@@ -150,8 +150,8 @@ def bootstrap_series(
     Series are drawn with replacement, and the mean of each draw is compared with that of the panel
     in units of its own standard error: the symmetric bootstrap-t. With 10 series it calls equal
     forecasts different in 1 to 7 % of trials at the 5 % level, where the percentile and the BCa
-    bootstrap do in 11 to 18 % (``benchmarks/verdict.py --sizes --trials 2000``): both take the spread that 10
-    series happen to show for the true one.
+    bootstrap do in 11 to 18 % (``benchmarks/verdict.py --sizes --trials 2000``): both take the
+    spread that 10 series happen to show for the true one.
 
     Args:
         difference_N: Difference in loss of each series, mean over its windows.
