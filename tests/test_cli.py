@@ -296,3 +296,26 @@ def test_the_module_runs_as_the_command(file):
         [sys.executable, "-m", "explstm", "--version"], capture_output=True, text=True
     )
     assert done.stdout == "0.1.0\n"
+
+
+def test_a_backtest_says_whether_the_model_beats_the_last_value(file, capsys):
+    file.write_text("ds,y\n" + "\n".join(f"{step},{100 + step}" for step in range(20)))
+    arguments = ["backtest", "sales.csv", "--horizon", "2", "--windows", "3"]
+    assert cli.run([*arguments, "--method", "pretrained", "--season-length", "1"]) == 0
+    shown = capsys.readouterr().out
+    verdict = json.loads(Path("explstm-backtest/verdict.json").read_text())
+    assert verdict["verdicts"][0]["method"] == "Pretrained"
+    assert shown.rstrip().endswith(verdict["sentence"])
+    assert "SeasonalNaive" in shown and "coverage-80" in shown
+    cli.run([*arguments, "--method", "pretrained", "--json", "--force"])
+    out = json.loads(capsys.readouterr().out)
+    assert {row["model"] for row in out["scores"]} >= {"Pretrained", "LogDrift"}
+    assert out["judgement"]["verdicts"][0]["method"] == "Pretrained"
+
+
+def test_a_backtest_of_too_short_a_series_says_so(file, capsys):
+    assert cli.run(["backtest", "sales.csv", "--horizon", "2", "--method", "pretrained"]) == 3
+    assert "8 windows of 2 steps, 2 apart, take 16" in capsys.readouterr().err
+    assert cli.run(["backtest", "sales.csv", "--horizon", "2", "--set", "init=random"]) == 2
+    assert "--method Scratch/torch" in capsys.readouterr().err
+    assert not Path("explstm-backtest").exists()

@@ -27,7 +27,7 @@ import numpy as np
 import pandas as pd
 
 from explstm.apart import run_apart
-from explstm.baselines import naive_forecasts
+from explstm.baselines import NAIVE, naive_forecasts
 from explstm.classical import AUTO, forecast_classical
 from explstm.config import choose
 from explstm.forecaster import TRAINING_FIELDS, ExpLSTM
@@ -36,6 +36,7 @@ from explstm.holdout import validation_size
 from explstm.metrics import evaluate_forecast
 from explstm.models.engine import FRAMEWORK_MODULES
 from explstm.ragged import FloatArray, mean_change
+from explstm.verdict import Judgement, judge_all
 from explstm.windows import CUTOFF, cut_windows, forecast_windows, window_frame
 
 PRETRAINED = "Pretrained"
@@ -45,7 +46,6 @@ TRAINED = {
     "Scratch/torch": ("torch", "random"),
     "Scratch/tensorflow": ("tensorflow", "random"),
 }
-NAIVE = ("Naive", "SeasonalNaive", "Drift", "LogDrift")
 MEDIAN = "MedianOfClassical"
 CHOOSABLE = (PRETRAINED, *TRAINED, *AUTO)
 """Methods that are asked for; the naive forecasts always take part."""
@@ -96,6 +96,8 @@ class Backtest:
         by_horizon: model, step, metric, value; means over series and cutoffs.
         scales: unique_id, cutoff, scale: the mean change over a season before the cutoff, the unit
             of MASE; missing where it is 0 or unknown.
+        judgement: Whether each method beats the naive forecasts, and which to use; None where there
+            is nothing beside these.
         seconds: model, seconds.
     """
 
@@ -105,6 +107,7 @@ class Backtest:
     scores: pd.DataFrame
     by_horizon: pd.DataFrame
     scales: pd.DataFrame
+    judgement: Judgement | None
     seconds: pd.DataFrame
 
 
@@ -172,6 +175,10 @@ def run_backtest(
         season_length=task.season_length[0],
         level=task.level,
     )
+    tried = [name for name in everything if name not in NAIVE]
+    judgement = None
+    if tried:
+        judgement = judge_all(forecasts, scales, h=task.h, step_size=task.step_size, methods=tried)
     return Backtest(
         forecasts=forecasts,
         methods=everything,
@@ -179,6 +186,7 @@ def run_backtest(
         scores=scores,
         by_horizon=score_by_horizon(forecasts, everything, scales, task.level),
         scales=scales,
+        judgement=judgement,
         seconds=pd.DataFrame(seconds.items(), columns=["model", "seconds"]),
     )
 

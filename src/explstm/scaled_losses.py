@@ -16,15 +16,9 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from explstm.baselines import NAIVE
 from explstm.errors import UsageError
 
-NAIVE = {
-    "Naive": "the last value",
-    "SeasonalNaive": "the value of one season ago",
-    "Drift": "the straight line through first and last value",
-    "LogDrift": "constant growth",
-}
-"""The naive forecasts in plain words."""
 KEYS = ["unique_id", "cutoff"]
 
 

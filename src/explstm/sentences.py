@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from explstm.scaled_losses import NAIVE
+from explstm.baselines import NAIVE
 from explstm.significance import FEWEST_SERIES, FEWEST_WINDOWS
 
 if TYPE_CHECKING:

@@ -1,6 +1,7 @@
 """``explstm backtest``: a file in; what every method would have forecast, and how good, out."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from explstm.options import DataOptions
 from explstm.pipeline import write_record
 from explstm.runfolder import open_run
 
+DEFAULT_WINDOWS = 8
 TABLES = {
     "forecasts": "forecasts",
     "scores": "scores",
@@ -27,7 +29,7 @@ def backtest_file(
     out: Path,
     data: DataOptions,
     *,
-    windows: int = 5,
+    windows: int = DEFAULT_WINDOWS,
     step_size: int | None = None,
     methods: Sequence[str] = (),
     level: Sequence[float] = (),
@@ -78,5 +80,7 @@ def backtest_file(
         result = backtest.run_backtest(task, chosen, on_method)
         for attribute, name in TABLES.items():
             run.write_table(f"{name}.csv", getattr(result, attribute))
+        if result.judgement is not None:
+            run.write_json("verdict.json", asdict(result.judgement))
         write_record(run, "backtest", arguments)
     return result
