@@ -1,4 +1,4 @@
-"""The audit of the product: four leaks planted in it are found where they are, and none is there."""
+"""The audit of the product finds leaks planted in it, where they are, and none without them."""
 
 import sys
 from dataclasses import replace

@@ -119,10 +119,12 @@ def audit_product(
         "tolerance": tolerance,
     }
     stages = run_audit(panel, h, lambda *at: _look_through(product, *at), **options)
-    trained = {} if backend == "numpy" else {"max_steps": TRAINED_STEPS, "val_check_steps": 1}
+    short: dict[str, Any] = (
+        {} if backend == "numpy" else {"max_steps": TRAINED_STEPS, "val_check_steps": 1}
+    )
     model = ExpLSTM(
         backend=backend, growth=growth, season_length=season_length, freq=panel.freq,
-        random_seed=seed, **trained,
+        random_seed=seed, **short,
     )  # fmt: skip
     forecasts = audit_leakage(panel, h, forecast=model.cross_validation, **options)
     return join_reports(stages, forecasts)
