@@ -217,8 +217,14 @@ class ConformalForecaster:
         pasts = cut_windows(panel, check_horizon(h), n_windows, step_size)
         check_windows(n_windows, step_size, refit)
         judged = replace(self, model=copy.copy(self.model))
-        fits = self.model.backend != "numpy"
-        forecasts = forecast_windows(judged, pasts, h, level, fits=fits, refit=refit)
+        trains = self.model.backend != "numpy"
+        forecasts = forecast_windows(
+            pasts,
+            h,
+            lambda past: judged.predict(past, h=h, level=level),
+            fit=(lambda past: judged.fit(past, h=h)) if trains else None,
+            refit=refit,
+        )
         return window_frame(panel, pasts, h, forecasts)
 
 
