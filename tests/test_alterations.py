@@ -12,7 +12,7 @@ H, MORE = 3, 2
 
 @pytest.mark.parametrize("name", ALTERATIONS)
 def test_the_past_stays_and_the_future_changes(rng, name):
-    panel = make_panel(grow(rng, 12), np.arange(9.0) - 4, np.zeros(10))
+    panel = make_panel(grow(rng, 12), np.arange(9.0) - 3.5, np.zeros(10))
     cutoff_N = panel.lengths_N - H - 2
     other = alter_future(panel, cutoff_N, name, h=H, more=MORE, seed=1)
     pasts = [keep_steps(p, 0, cutoff_N) for p in (panel, other)]

@@ -167,6 +167,7 @@ def score_group(competition: str, group: Group, model: ExpLSTM, classical: bool)
 def score_forecast(
     competition: str, group: Group, name: str, table: pd.DataFrame, seconds: float, n_series: int
 ) -> Score:
+    """Score a table of forecasts of one group, with intervals of all ``LEVELS`` or with none."""
     judged = table.merge(group.test, on=["unique_id", "ds"], validate="one_to_one")
     level = LEVELS if f"{name}-lo-{LEVELS[0]}" in table else ()
     series, overall = evaluate_forecast(
