@@ -1,43 +1,33 @@
 """Intervals calibrated on what the model got wrong at earlier cutoffs of the same series.
 
-Contract: a model forecasts the last windows of the histories given, each from its past alone; how
-far the values fell from the median, or outside the model's own interval, are its scores; and the
-final interval is as wide as the scores ask for. Nothing after the end of the histories is seen, so
-that a backtest that hands out pasts calibrates anew before every cutoff. Scores are taken of
-levels (:mod:`explstm.scaling`, the logarithm of positive series), so that intervals of positive
-series stay positive, and in units that series share, so that the series of a panel are pooled:
-with V the score of a window,
+Contract: a model forecasts the last windows of the histories given, each from its past alone, and
+final intervals are made as wide as those of the windows would have had to be
+(:mod:`explstm.conformity`), step by step ahead. Nothing after the end of the histories is seen, so
+that a backtest that hands out pasts calibrates anew before every cutoff. What is widened:
 
-| method | score V at one step ahead | interval, in levels |
-|---|---|---|
-| conformal_error | abs(z - median) / σ, with σ the causal scale at the cutoff | median ± Q σ |
-| conformal_quantile | max((median - z) / (median - lo), (z - median) / (hi - median)), of the
-model's own interval | its ends, Q times as far from the median |
+| method | the interval |
+|---|---|
+| conformal_quantile | the model's own |
+| conformal_error | for models that know none: a typical step up and down, from the last value by
+the causal scale of growth space at the cutoff |
 
-Q is the ceil((n + 1) level)-th smallest of the n scores at that step ahead: the value of a new
-window that is exchangeable with these lies within with a probability of at least the level, and at
-most 1 / (n + 1) more where scores do not tie. Windows of a time series are not exchangeable when it
-changes, overlapping ones are not independent, and pooled over series the level holds on average
-over them, not for each. Where n is too small for a level, it is refused. An interval of a higher
-level is never narrower than that of a lower one.
+Windows of a time series are not exchangeable when it changes, overlapping ones are not independent,
+and pooled over series a level holds on average over them, not for each. Where there are too few
+scores for a level it is refused. An interval of a higher level is never narrower than that of a
+lower one, and positive series keep positive intervals.
 
-Nixtla's ``conformal_error`` is the first with data units in place of levels and the plain quantile
-in place of the corrected one; its ``conformal_distribution`` takes quantiles of the forecast plus
-and minus the same absolute errors.
+Nixtla's ``conformal_error`` takes one width in data units for each series and the plain quantile;
+its ``conformal_distribution`` takes quantiles of the forecast plus and minus the same errors.
 
-Source: Vovk, Gammerman & Shafer (2005), Algorithmic learning in a random world, section 4.1;
-conformal_error: Lei, G'Sell, Rinaldo, Tibshirani & Wasserman (2018), section 5.2;
-conformal_quantile: Romano, Patterson & Candès (2019), Conformalized quantile regression, with the
-score of Kivaranovic, Johnson & Leeb (2020), Adaptive, distribution-free prediction intervals for
-deep networks (their score is V - 1).
+Source: Romano, Patterson & Candès (2019), Conformalized quantile regression; Lei, G'Sell, Rinaldo,
+Tibshirani & Wasserman (2018), Distribution-free predictive inference for regression, section 5.2
+(errors in local units).
 
-Axes: N series, G groups of series that share scores (one, or N), W windows, H horizon, L levels,
-R scores of a group.
+Axes: N series, G groups of series that share scores (one, or N), W windows, H horizon, L levels.
 """
 
 import copy
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NoReturn, Protocol, get_args
 
@@ -45,22 +35,23 @@ import numpy as np
 
 from explstm.calendar import default_season_length
 from explstm.config import choose
+from explstm.conformity import Intervals, read_scores, scores_needed
 from explstm.errors import DataError
 from explstm.frame import Panel, build_panel, forecast_frame, take_series
-from explstm.growth import GrowthPanel, to_growth_space
+from explstm.growth import to_growth_space
 from explstm.intervals import name_columns
 from explstm.prediction import check_horizon
-from explstm.ragged import BoolArray, FloatArray, IntArray
+from explstm.ragged import BoolArray, FloatArray, IntArray, reduce_series
 from explstm.scaling import from_level, to_level
-from explstm.windows import check_windows, cut_windows, forecast_windows, window_frame
+from explstm.windows import CUTOFF, check_windows, cut_windows, forecast_windows, window_frame
 
 Method = Literal["conformal_quantile", "conformal_error"]
 METHODS: tuple[str, ...] = get_args(Method)
+OWN = "conformal_quantile"
+"""The method that widens the model's own intervals."""
 FEWEST_WINDOWS = 4
 SHORTEST_PAST = 8
 """Steps of a series before its first window for its scores to count."""
-LARGEST_SCORE = 100.0
-"""Scores beyond are taken as this: a value out of reach of a logarithm has an infinite one."""
 
 
 class Model(Protocol):
@@ -77,7 +68,7 @@ class Model(Protocol):
         """Forecast a panel."""
 
     def cross_validation(
-        self, df: Any, h: int, n_windows: int, step_size: int, *, level: Sequence[float]
+        self, df: Any, h: int, n_windows: int, step_size: int, *, level: Any
     ) -> Any:
         """Forecast the last windows of a panel, each from its past."""
 
@@ -102,31 +93,15 @@ class Calibration:
     n_series: int
     n_windows: int
 
-    def widen(self, space: GrowthPanel, y_NHP: FloatArray) -> FloatArray:
-        """Put the ends of the intervals where the scores ask for them.
-
-        Args:
-            space: The histories, see :func:`to_space`.
-            y_NHP: What the model says, in data units: ends of its intervals and, between them, its
-                median, rising along P.
-
-        Returns:
-            The same with other ends; medians stay, and ends stay on their side of them.
-        """
-        z_NHP, unit_NHP = _measure(space, y_NHP, self.method)
-        n_levels = len(self.levels)
-        factor_NHP = np.broadcast_to(
-            np.moveaxis(np.concatenate([self.factor_LGH[::-1], self.factor_LGH]), 0, 2),
-            (*z_NHP.shape[:2], 2 * n_levels),
+    def widen(self, intervals: Intervals) -> Intervals:
+        """Put the ends of intervals where the scores ask for them."""
+        factor_NHL = np.moveaxis(self.factor_LGH, 0, 2)
+        lower_NHL, upper_NHL = intervals.reach(factor_NHL)
+        return replace(
+            intervals,
+            lower_NHL=np.minimum.accumulate(lower_NHL, axis=2),
+            upper_NHL=np.maximum.accumulate(upper_NHL, axis=2),
         )
-        sides = [*range(n_levels), *range(n_levels + 1, 2 * n_levels + 1)]
-        z_NHP[:, :, sides] = z_NHP[:, :, [n_levels]] + factor_NHP * unit_NHP[:, :, sides]
-        found_NHP = from_level(space.transform, z_NHP, space.ids_N)
-        median_NH1 = y_NHP[:, :, [n_levels]]
-        lower = np.minimum.accumulate(found_NHP[:, :, n_levels - 1 :: -1], axis=2)[:, :, ::-1]
-        upper = np.maximum.accumulate(found_NHP[:, :, n_levels + 1 :], axis=2)
-        lower, upper = np.minimum(lower, median_NH1), np.maximum(upper, median_NH1)
-        return np.concatenate([lower, median_NH1, upper], axis=2)
 
 
 @dataclass(frozen=True)
@@ -187,16 +162,17 @@ class ConformalForecaster:
             DataError: Data that cannot be used, or too few windows for a level.
         """
         panel = df if isinstance(df, Panel) else build_panel(df, **columns)
-        table = self.model.predict(panel, h=h, level=level)
         if not level:
-            return table
+            return self.model.predict(panel, h=h, level=None)
         calibration = calibrate(
             self.model, panel, h, level=level, method=self.method, n_windows=self.n_windows,
             step_size=self.step_size, pooled=self.pooled,
         )  # fmt: skip
-        space = to_space(panel, self.model)
-        y_NHP = _read_columns(table, self.alias, calibration.levels, (panel.n_series, h))
-        y_NHP = calibration.widen(space, y_NHP)
+        own = calibration.levels if self.method == OWN else None
+        table = self.model.predict(panel, h=h, level=own)
+        columns = _read_columns(table, (panel.n_series, h))
+        given = _to_intervals(columns, self.model, panel, calibration.levels, self.method)
+        y_NHP = calibration.widen(given).to_quantiles()
         return forecast_frame(panel, h, name_columns(y_NHP, self.alias, calibration.levels))
 
     def cross_validation(
@@ -266,56 +242,6 @@ def calibrate(
     return Calibration(method, levels, factor_LGH, n_scores_GH, n_series, n_windows)
 
 
-def scores_needed(level: float) -> int:
-    """The fewest scores that can tell an interval of a level in per cent: 4 for 80, 19 for 95."""
-    n = 1
-    while rank_of(n, level) > n:
-        n += 1
-    return n
-
-
-def rank_of(n: int, level: float) -> int:
-    """Which of n rising scores, counted from 1, is taken for a level: ceil((n + 1) level)."""
-    return math.ceil(round((n + 1) * level / 100.0, 9))
-
-
-def read_scores(score_LGRH: FloatArray, levels: Sequence[float]) -> tuple[FloatArray, IntArray]:
-    """The score of the right rank at every level, group and step.
-
-    Args:
-        score_LGRH: Scores; NaN where there is none.
-        levels: In per cent.
-
-    Returns:
-        ``factor_LGH``, and how many scores each step of a group had.
-
-    Raises:
-        DataError: Too few scores for a level.
-    """
-    n_GH = (~np.isnan(score_LGRH[0])).sum(axis=1)
-    sorted_LGRH = np.sort(score_LGRH, axis=2)  # NaN last
-    factors = []
-    for sorted_GRH, level in zip(sorted_LGRH, levels, strict=True):
-        rank_GH = np.ceil(np.round((n_GH + 1) * level / 100.0, 9)).astype(np.int64)
-        if (rank_GH > n_GH).any():
-            raise DataError(
-                "CONFORMAL_FEW",
-                f"an interval of {level:g} % needs {scores_needed(level)} past forecasts of series "
-                f"that move, and there are {n_GH.min()}; ask for more windows or a lower level, or "
-                "keep the model's own intervals.",
-            )
-        factors.append(np.take_along_axis(sorted_GRH, rank_GH[:, None] - 1, axis=1)[:, 0])
-    return np.stack(factors), n_GH
-
-
-def to_space(panel: Panel, model: Model) -> GrowthPanel:
-    """The growth space in which errors are measured: curves as the data ask for, and the season."""
-    seasons = model.season_length
-    if seasons is None:
-        seasons = default_season_length(panel.freq)
-    return to_growth_space(panel, season_length=seasons)
-
-
 def _score_windows(
     model: Model,
     panel: Panel,
@@ -325,50 +251,64 @@ def _score_windows(
     n_windows: int,
     step_size: int,
 ) -> FloatArray:
-    """Scores (L, N, W, H) of the last windows; NaN where the unit is 0."""
-    table = model.cross_validation(panel, h, n_windows, step_size, level=levels)
-    y_NWHP = _read_columns(table, model.alias, levels, (panel.n_series, n_windows, h))
-    came_NWH = np.asarray(table[panel.layout.target_col].to_numpy(), dtype=np.float64)
-    came_NWH = came_NWH.reshape(y_NWHP.shape[:3])
+    """Scores (L, N, W, H) of the last windows; NaN where an interval has no width."""
+    own = levels if method == OWN else None
+    table = model.cross_validation(panel, h, n_windows, step_size, level=own)
+    columns = _read_columns(table, (panel.n_series, n_windows, h))
     scores = []
     for window, past in enumerate(cut_windows(panel, h, n_windows, step_size)):
-        space = to_space(past, model)
-        z_NHP, unit_NHP = _measure(space, y_NWHP[:, window], method)
-        came_NH1 = _to_levels(space, came_NWH[:, window, :, None])
-        away_NHP = came_NH1 - z_NHP[:, :, [len(levels)]]
-        ratio_NHP = np.divide(
-            away_NHP, unit_NHP, out=np.full_like(unit_NHP, np.nan), where=unit_NHP != 0
-        )
-        lower = ratio_NHP[:, :, len(levels) - 1 :: -1]
-        upper = ratio_NHP[:, :, len(levels) + 1 :]
-        scores.append(np.minimum(np.maximum(lower, upper), LARGEST_SCORE))
+        at_NH = {name: values_NWH[:, window] for name, values_NWH in columns.items()}
+        intervals = _to_intervals(at_NH, model, past, levels, method)
+        scores.append(intervals.score(at_NH[panel.layout.target_col][:, :, None]))
     return np.moveaxis(np.stack(scores, axis=1), 3, 0)
 
 
-def _measure(space: GrowthPanel, y_NHP: FloatArray, method: str) -> tuple[FloatArray, FloatArray]:
-    """Levels of some quantiles, and the unit in which each end is away from the median."""
-    z_NHP = _to_levels(space, y_NHP)
-    middle = z_NHP.shape[2] // 2
-    if method == "conformal_quantile":
-        return z_NHP, z_NHP - z_NHP[:, :, [middle]]
-    side_P = np.sign(np.arange(z_NHP.shape[2]) - middle)
-    scale_N11 = space.scale_S[space.starts_N1[1:] - 1, None, None]
-    return z_NHP, np.broadcast_to(scale_N11 * side_P, z_NHP.shape)
+def _to_intervals(
+    columns: Mapping[str, FloatArray],
+    model: Model,
+    past: Panel,
+    levels: Sequence[float],
+    method: str,
+) -> Intervals:
+    """The intervals that a method widens, from the columns (N, H) of a forecast."""
+    median_NH1 = columns[model.alias][:, :, None]
+    if method == OWN:
+        lower_NHL, upper_NHL = (
+            np.stack([columns[f"{model.alias}-{end}-{level:.15g}"] for level in levels], axis=2)
+            for end in ("lo", "hi")
+        )
+    else:
+        step_N11 = _typical_step(past, model)[:, None, None] * np.ones(len(levels))
+        lower_NHL, upper_NHL = median_NH1 - step_N11, median_NH1 + step_N11
+    positive_N = reduce_series(np.minimum, past.y_S, past.starts_N1) > 0
+    positive_NHL = positive_N[:, None, None] & (median_NH1 > 0)
+    if method == OWN:
+        positive_NHL = positive_NHL & (lower_NHL > 0)
+    else:
+        mirrored_NHL = median_NH1 / (1.0 + step_N11 / np.where(positive_NHL, median_NH1, 1.0))
+        lower_NHL = np.where(positive_NHL, mirrored_NHL, lower_NHL)
+    return Intervals(median_NH1, lower_NHL, upper_NHL, positive_NHL & np.ones(len(levels), bool))
 
 
-def _to_levels(space: GrowthPanel, y_NHP: FloatArray) -> FloatArray:
-    counts_N = np.full(space.n_series, y_NHP[0].size)
-    return to_level(space.transform, y_NHP.ravel(), counts_N).reshape(y_NHP.shape)
+def _typical_step(past: Panel, model: Model) -> FloatArray:
+    """What one causal scale adds to the last value of every series, in data units."""
+    seasons = model.season_length
+    if seasons is None:
+        seasons = default_season_length(past.freq)
+    space = to_growth_space(past, season_length=seasons)
+    last_N = past.starts_N1[1:] - 1
+    z_N = to_level(space.transform, past.y_S[last_N], np.ones(past.n_series, np.int64))
+    further_N1 = (z_N + space.scale_S[last_N])[:, None]
+    further_N1 = from_level(space.transform, further_N1, past.ids_N, overflow="cap")
+    return further_N1[:, 0] - past.y_S[last_N]
 
 
-def _read_columns(
-    table: Any, alias: str, levels: Sequence[float], shape: tuple[int, ...]
-) -> FloatArray:
-    """Quantiles (..., P) of a table of forecasts, rising along P."""
-    ends = [f"{alias}-lo-{level:.15g}" for level in reversed(levels)]
-    names = [*ends, alias, *(f"{alias}-hi-{level:.15g}" for level in levels)]
-    columns = [np.asarray(table[name].to_numpy(), dtype=np.float64) for name in names]
-    return np.stack(columns, axis=1).reshape(*shape, len(names))
+def _read_columns(table: Any, shape: tuple[int, ...]) -> dict[str, FloatArray]:
+    """The columns of numbers of a table of forecasts, in the shape of its rows."""
+    names = [str(name) for name in table.columns[2:] if name != CUTOFF]
+    return {
+        name: np.asarray(table[name].to_numpy(), dtype=np.float64).reshape(shape) for name in names
+    }
 
 
 def _steps_needed(h: int, n_windows: int, step_size: int) -> int:
