@@ -24,6 +24,7 @@ class LastValue:
     alias: str = "last"
     backend: str = "numpy"
     season_length: int = 1
+    freq: int | None = None
     fitted: int = 0
 
     def fit(self, df, h):
@@ -116,6 +117,9 @@ def test_too_few_are_refused_with_what_is_needed():
         calibrate(LastValue(), both, H, level=[95], pooled=False)
     with pytest.raises(UsageError, match="method='conformal_distribution'"):
         calibrate(LastValue(), panel, H, level=[80], method="conformal_distribution")
+    for level in (0, 100, "80"):
+        with pytest.raises(UsageError, match="is not a coverage in per cent"):
+            calibrate(LastValue(), panel, H, level=[level])
     with pytest.raises(UsageError, match="n_windows=0"):
         calibrate(LastValue(), panel, H, level=[80], n_windows=0)
 
@@ -154,6 +158,7 @@ def test_a_forecast_knows_nothing_of_what_follows(air):
         forecast=lambda *args: ConformalForecaster(ExpLSTM()).cross_validation(*args, level=[80]),
         n_windows=2,
         step_size=6,
+        alterations=["noise", "continued"],
     )
     assert not report.leaks
 

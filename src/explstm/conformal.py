@@ -39,7 +39,7 @@ from explstm.conformity import Intervals, read_scores, scores_needed
 from explstm.errors import DataError
 from explstm.frame import Panel, build_panel, forecast_frame, take_series
 from explstm.growth import to_growth_space
-from explstm.intervals import name_columns
+from explstm.intervals import check_coverages, name_columns
 from explstm.prediction import check_horizon
 from explstm.ragged import BoolArray, FloatArray, IntArray, reduce_series
 from explstm.scaling import from_level, to_level
@@ -60,6 +60,7 @@ class Model(Protocol):
     alias: str
     backend: str
     season_length: Any
+    freq: Any
 
     def fit(self, df: Any, h: int) -> Any:
         """Train on a panel."""
@@ -161,7 +162,7 @@ class ConformalForecaster:
             UsageError: An argument that cannot be used.
             DataError: Data that cannot be used, or too few windows for a level.
         """
-        panel = df if isinstance(df, Panel) else build_panel(df, **columns)
+        panel = self._to_panel(df, **columns)
         if not level:
             return self.model.predict(panel, h=h, level=None)
         calibration = calibrate(
@@ -170,8 +171,8 @@ class ConformalForecaster:
         )  # fmt: skip
         own = calibration.levels if self.method == OWN else None
         table = self.model.predict(panel, h=h, level=own)
-        columns = _read_columns(table, (panel.n_series, h))
-        given = _to_intervals(columns, self.model, panel, calibration.levels, self.method)
+        values = _read_columns(table, (panel.n_series, h))
+        given = _to_intervals(values, self.model, panel, calibration.levels, self.method)
         y_NHP = calibration.widen(given).to_quantiles()
         return forecast_frame(panel, h, name_columns(y_NHP, self.alias, calibration.levels))
 
@@ -189,7 +190,7 @@ class ConformalForecaster:
 
         The arguments are those of :meth:`explstm.ExpLSTM.cross_validation`.
         """
-        panel = df if isinstance(df, Panel) else build_panel(df, **columns)
+        panel = self._to_panel(df, **columns)
         pasts = cut_windows(panel, check_horizon(h), n_windows, step_size)
         check_windows(n_windows, step_size, refit)
         judged = replace(self, model=copy.copy(self.model))
@@ -202,6 +203,10 @@ class ConformalForecaster:
             refit=refit,
         )
         return window_frame(panel, pasts, h, forecasts)
+
+    def _to_panel(self, df: Any, **columns: Any) -> Panel:
+        given = {"freq": self.model.freq, **columns}
+        return df if isinstance(df, Panel) else build_panel(df, **given)
 
 
 def calibrate(
@@ -225,7 +230,7 @@ def calibrate(
         DataError: Too few scores for a level.
     """
     choose("method", method, METHODS)
-    levels = tuple(sorted(set(level)))
+    levels = tuple(check_coverages(level))
     needed = scores_needed(levels[-1])
     if n_windows is None:
         n_windows = _choose_windows(panel, h, step_size, needed, pooled)

@@ -86,10 +86,7 @@ class Intervals:
 
 def scores_needed(level: float) -> int:
     """The fewest scores that can tell an interval of a level in per cent: 4 for 80, 19 for 95."""
-    n = 1
-    while rank_of(n, level) > n:
-        n += 1
-    return n
+    return ceil(round(level / (100.0 - level), 9))
 
 
 def rank_of(n: int, level: float) -> int:
@@ -110,17 +107,21 @@ def read_scores(score_LGRH: FloatArray, levels: Sequence[float]) -> tuple[FloatA
     Raises:
         DataError: Too few scores for a level.
     """
-    n_GH = (~np.isnan(score_LGRH[0])).sum(axis=1)
+    n_LGH = (~np.isnan(score_LGRH)).sum(axis=2)
+    rank_LGH = np.stack([_rank(n_GH, level) for n_GH, level in zip(n_LGH, levels, strict=True)])
+    few_L = (rank_LGH > n_LGH).any(axis=(1, 2))
+    if few_L.any():
+        place = int(np.argmax(few_L))
+        raise DataError(
+            "CONFORMAL_FEW",
+            f"an interval of {levels[place]:g} % needs {scores_needed(levels[place])} past "
+            f"forecasts of series that move, and there are {n_LGH[place].min()}; ask for more "
+            "windows or a lower level, or keep the model's own intervals.",
+        )
     sorted_LGRH = np.sort(score_LGRH, axis=2)  # NaN last
-    factors = []
-    for sorted_GRH, level in zip(sorted_LGRH, levels, strict=True):
-        rank_GH = np.ceil(np.round((n_GH + 1) * level / 100.0, 9)).astype(np.int64)
-        if (rank_GH > n_GH).any():
-            raise DataError(
-                "CONFORMAL_FEW",
-                f"an interval of {level:g} % needs {scores_needed(level)} past forecasts of series "
-                f"that move, and there are {n_GH.min()}; ask for more windows or a lower level, or "
-                "keep the model's own intervals.",
-            )
-        factors.append(np.take_along_axis(sorted_GRH, rank_GH[:, None] - 1, axis=1)[:, 0])
-    return np.stack(factors), n_GH
+    factor_LGRH = np.take_along_axis(sorted_LGRH, rank_LGH[:, :, None] - 1, axis=2)
+    return factor_LGRH[:, :, 0], n_LGH.min(axis=0)
+
+
+def _rank(n_GH: IntArray, level: float) -> IntArray:
+    return np.array([rank_of(int(n), level) for n in n_GH.ravel()]).reshape(n_GH.shape)
