@@ -98,10 +98,12 @@ def test_series_too_short_for_the_windows_give_no_scores_and_get_intervals(rng):
 
 def test_as_many_windows_are_taken_as_the_highest_level_needs():
     panel = make_panel(grow(np.random.default_rng(1), 60))
-    assert calibrate(LastValue(), panel, H, level=[80]).n_windows == 4
+    assert calibrate(LastValue(), panel, H, level=[80]).n_windows == 8
     assert calibrate(LastValue(), panel, H, level=[80, 95]).n_windows == 19
     many = make_panel(*(grow(np.random.default_rng(i), 20) for i in range(10)))
-    assert calibrate(LastValue(), many, H, level=[95]).n_windows == 4
+    assert calibrate(LastValue(), many, H, level=[95]).n_windows == 8
+    mixed = make_panel(*(grow(np.random.default_rng(i), 14 + 30 * (i == 0)) for i in range(10)))
+    assert calibrate(LastValue(), mixed, H, level=[80]).n_windows == 4  # 40 scores; of 8: 8
     short = make_panel(*(grow(np.random.default_rng(i), 12) for i in range(10)))
     assert calibrate(LastValue(), short, H, level=[80]).n_windows == 2
 

@@ -49,7 +49,8 @@ Method = Literal["conformal_quantile", "conformal_error"]
 METHODS: tuple[str, ...] = get_args(Method)
 OWN = "conformal_quantile"
 """The method that widens the model's own intervals."""
-FEWEST_WINDOWS = 4
+ENOUGH_WINDOWS = 8
+"""Windows to calibrate on where the levels need no more and the series hold them."""
 SHORTEST_PAST = 8
 """Steps of a series before its first window for its scores to count."""
 
@@ -116,8 +117,8 @@ class ConformalForecaster:
     Attributes:
         model: The model.
         method: One of ``METHODS``.
-        n_windows: Windows to calibrate on; by default as many as the highest level needs, at least
-            four where the series hold them.
+        n_windows: Windows to calibrate on; by default those of up to eight that give the most scores,
+            or as many as the highest level needs.
         step_size: Steps from one to the next.
         pooled: Whether the series of a panel share their scores. Otherwise each needs as many
             windows as the level needs scores: 19 for 95 %.
@@ -321,15 +322,22 @@ def _steps_needed(h: int, n_windows: int, step_size: int) -> int:
 
 
 def _choose_windows(panel: Panel, h: int, step_size: int, needed: int, pooled: bool) -> int:
-    """The default number of windows: the first of 4, 5, 6, ... and 3, 2, 1 that gives enough."""
+    """The default number of windows: up to 8 that give the most scores, or the fewest that will do.
+
+    More windows leave series out that are too short to hold them.
+    """
     if not pooled:
-        return max(FEWEST_WINDOWS, needed)
-    most = max(needed, FEWEST_WINDOWS)
-    for n_windows in (*range(FEWEST_WINDOWS, most + 1), *range(FEWEST_WINDOWS - 1, 0, -1)):
-        usable = int((panel.lengths_N >= _steps_needed(h, n_windows, step_size)).sum())
-        if usable * n_windows >= needed:
-            return n_windows
-    return most
+        return max(ENOUGH_WINDOWS, needed)
+
+    def count(n_windows: int) -> int:
+        held_N = panel.lengths_N >= _steps_needed(h, n_windows, step_size)
+        return n_windows * int(held_N.sum())
+
+    best = max(range(ENOUGH_WINDOWS, 0, -1), key=count)
+    if count(best) >= needed:
+        return best
+    enough = (n for n in range(ENOUGH_WINDOWS + 1, needed) if count(n) >= needed)
+    return next(enough, max(needed, ENOUGH_WINDOWS))
 
 
 def _refuse_few(
