@@ -117,8 +117,8 @@ class ConformalForecaster:
     Attributes:
         model: The model.
         method: One of ``METHODS``.
-        n_windows: Windows to calibrate on; by default those of up to eight that give the most scores,
-            or as many as the highest level needs.
+        n_windows: Windows to calibrate on; by default as many, up to eight, as give the most
+            scores, or as the highest level needs.
         step_size: Steps from one to the next.
         pooled: Whether the series of a panel share their scores. Otherwise each needs as many
             windows as the level needs scores: 19 for 95 %.
