@@ -63,7 +63,9 @@ def test_a_model_is_fitted_and_used_without_its_framework(file):
 
 def test_evaluation_shows_the_metrics(file, capsys):
     assert cli.run(forecast("--evaluate", "--season-length", "1")) == 0
-    assert "sMAPE" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    for text in ("sMAPE", "ExpLSTM", "SeasonalNaive", "LogDrift"):
+        assert text in shown
 
 
 def test_a_benchmark_shows_scores_and_coverage_near_and_far(file, capsys):

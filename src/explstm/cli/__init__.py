@@ -3,6 +3,7 @@
     explstm forecast sales.csv --horizon 12
     explstm fit sales.csv --horizon 12 --backend torch --out sales-run
     explstm forecast sales.csv --horizon 12 --model sales-run
+    explstm backtest sales.csv --horizon 12 --windows 8
     explstm compare sales.csv --horizon 12 --seeds 3
     explstm demo
 
@@ -39,7 +40,7 @@ app = typer.Typer(
 )
 for command in (
     *(making.forecast, making.fit, making.pretrain),
-    *(judging.benchmark, judging.compare, judging.demo),
+    *(judging.backtest, judging.benchmark, judging.compare, judging.demo),
 ):
     app.command()(command)
 

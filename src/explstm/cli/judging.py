@@ -15,6 +15,7 @@ from explstm.cli.arguments import (
     Json,
     Out,
     Plot,
+    Seed,
     Settings,
     spread_options,
 )
@@ -23,6 +24,58 @@ from explstm.options import DataOptions, parse_settings
 from explstm.screen import Screen
 
 DEMO_HORIZON = 24
+
+
+@spread_options
+def backtest(
+    file: File,
+    horizon: Horizon,
+    data: DataOptions,
+    windows: Annotated[int, typer.Option(min=1, max=1000, help="Windows to forecast.")] = 8,
+    step_size: Annotated[
+        int | None,
+        typer.Option(min=1, help="Steps from one window to the next; the horizon if not given."),
+    ] = None,
+    method: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Pretrained, FineTuned/torch, FineTuned/tensorflow, Scratch/torch, "
+            "Scratch/tensorflow, AutoETS, AutoTheta or AutoARIMA, beside the naive forecasts; all "
+            "that are installed if not given. Repeatable."
+        ),
+    ] = None,
+    level: Annotated[
+        list[float] | None, typer.Option(help="Interval in per cent; 80 and 95. Repeatable.")
+    ] = None,
+    refit: Annotated[bool, typer.Option("--refit", help="Train before every window.")] = False,
+    out: Out = Path("explstm-backtest"),
+    settings: Settings = None,
+    seed: Seed = 1,
+    force: Force = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Forecast the past of a file with every method, and say whether any beats the naive ones."""
+    from explstm.commands.backtest import backtest_file
+
+    screen = Screen(as_json)
+    with screen.progress("forecasting", total=len(method) + 1 if method else None) as on_method:
+        result = backtest_file(
+            file,
+            horizon,
+            out,
+            data,
+            windows=windows,
+            step_size=step_size,
+            methods=method or (),
+            level=level or (),
+            refit=refit,
+            settings=parse_settings(settings or []),
+            seed=seed,
+            force=force,
+            on_method=on_method,
+        )
+    screen.show_backtest(result, out)
 
 
 def benchmark(
