@@ -191,6 +191,7 @@ def test_intervals_come_up_where_they_were_too_narrow(rng):
     assert own < 0.4 and calibrated == pytest.approx(0.8, abs=0.04)
 
 
+@pytest.mark.slow
 def test_a_network_without_quantiles_gets_intervals_from_its_errors(air):
     model = ExpLSTM(
         backend="torch",
