@@ -30,6 +30,7 @@ from explstm.apart import run_apart
 from explstm.baselines import NAIVE, naive_forecasts
 from explstm.classical import AUTO, forecast_classical
 from explstm.config import choose
+from explstm.conformal import INTERVALS, ConformalForecaster
 from explstm.forecaster import TRAINING_FIELDS, ExpLSTM
 from explstm.frame import Panel, forecast_frame, keep_steps, panel_frame
 from explstm.holdout import validation_size
@@ -69,6 +70,8 @@ class Task:
         level: Intervals, in per cent.
         refit: Whether the LSTM is trained before every window.
         seed: Of its training.
+        intervals: ``"model"`` for those of the LSTM itself, ``"conformal"`` for such as its errors
+            before each cutoff ask for (:mod:`explstm.conformal`).
         settings: Keyword arguments of :class:`explstm.ExpLSTM`, without backend, init and seed.
             Those of a training do not concern the pretrained model.
     """
@@ -81,6 +84,7 @@ class Task:
     level: tuple[float, ...] = LEVELS
     refit: bool = False
     seed: int = 1
+    intervals: str = "model"
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -152,6 +156,7 @@ def run_backtest(
         DataError: A series has no step before its first window.
         TrainingError: A training diverged, or its process was killed.
     """
+    choose("intervals", task.intervals, INTERVALS)
     pasts = cut_windows(task.panel, task.h, task.n_windows, task.step_size)
     columns: dict[str, FloatArray] = {}
     seconds: dict[str, float] = {}
@@ -220,7 +225,8 @@ def _cross_validate(work: tuple[Task, str]) -> dict[str, FloatArray]:
         backend=backend, init=init, random_seed=task.seed, alias=name, **_settings_of(task, name)
     )
     knows_quantiles = model.loss == "pinball"
-    table = model.cross_validation(
+    forecaster = model if task.intervals == "model" else ConformalForecaster(model)
+    table = forecaster.cross_validation(
         task.panel,
         task.h,
         task.n_windows,

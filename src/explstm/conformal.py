@@ -49,6 +49,8 @@ Method = Literal["conformal_quantile", "conformal_error"]
 METHODS: tuple[str, ...] = get_args(Method)
 OWN = "conformal_quantile"
 """The method that widens the model's own intervals."""
+INTERVALS = ("model", "conformal")
+"""What commands are asked for: the model's own intervals, or calibrated ones."""
 ENOUGH_WINDOWS = 8
 """Windows to calibrate on where the levels need no more and the series hold them."""
 SHORTEST_PAST = 8

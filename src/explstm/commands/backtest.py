@@ -33,6 +33,7 @@ def backtest_file(
     step_size: int | None = None,
     methods: Sequence[str] = (),
     level: Sequence[float] = (),
+    intervals: str = "model",
     refit: bool = False,
     settings: Mapping[str, Any] | None = None,
     seed: int = 1,
@@ -50,6 +51,7 @@ def backtest_file(
         step_size: Steps from one window to the next; the horizon unless given.
         methods: Methods beside the naive forecasts; all that are installed unless given.
         level: Intervals, in per cent.
+        intervals: ``"model"`` or ``"conformal"``.
         refit: Train before every window.
         settings: Keyword arguments of :class:`explstm.ExpLSTM`.
         seed: Seed of the training.
@@ -75,6 +77,7 @@ def backtest_file(
             level=tuple(level) or backtest.LEVELS,
             refit=refit,
             seed=seed,
+            intervals=intervals,
             settings=settings or {},
         )
         result = backtest.run_backtest(task, chosen, on_method)
