@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from explstm.backtest import Backtest
     from explstm.benchmark import Report
     from explstm.compare import Comparison
+    from explstm.leakage import LeakageReport
     from explstm.pipeline import Outcome
 
 MAX_ROWS = 24
@@ -116,6 +117,19 @@ class Screen:
             for verdict in result.judgement.verdicts:
                 _write(escape(verdict.sentence))
             _write(escape(result.judgement.sentence))
+
+    def show_audit(self, report: "LeakageReport", out: Path) -> None:
+        """Show what ``audit`` found."""
+        if self.as_json:
+            facts = {"leaks": report.leaks, "leaking": list(report.leaking)}
+            self.write_json({"out": str(out), **facts, "sentence": report.sentence})
+            return
+        checks = report.table.groupby("check", sort=False).agg(
+            cases=("leaks", "size"), leaks=("leaks", "sum"), change=("change", "max")
+        )
+        self._print_table(checks.reset_index())
+        _write(escape(f"wrote {out}"))
+        _write(escape(report.sentence))
 
     def show_first(self, metrics: "pd.DataFrame", horizon: int) -> None:
         """Show what the pretrained model makes of a file, before anything is trained."""

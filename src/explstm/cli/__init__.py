@@ -40,7 +40,7 @@ app = typer.Typer(
 )
 for command in (
     *(making.forecast, making.fit, making.pretrain),
-    *(judging.backtest, judging.benchmark, judging.compare, judging.demo),
+    *(judging.backtest, judging.audit, judging.benchmark, judging.compare, judging.demo),
 ):
     app.command()(command)
 

@@ -21,6 +21,10 @@ Settings = Annotated[
     list[str] | None,
     typer.Option("--set", help="Setting of the model or its training, key=value. Repeatable."),
 ]
+Intervals = Annotated[
+    str,
+    typer.Option(help="model: the model's own; conformal: calibrated on earlier cutoffs."),
+]
 Plot = Annotated[bool, typer.Option(help="Draw figures.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace an older run folder.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]

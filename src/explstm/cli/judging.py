@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -12,6 +12,7 @@ from explstm.cli.arguments import (
     File,
     Force,
     Horizon,
+    Intervals,
     Json,
     Out,
     Plot,
@@ -24,6 +25,7 @@ from explstm.options import DataOptions, parse_settings
 from explstm.screen import Screen
 
 DEMO_HORIZON = 24
+LEAKING = 1
 
 
 @spread_options
@@ -47,6 +49,7 @@ def backtest(
     level: Annotated[
         list[float] | None, typer.Option(help="Interval in per cent; 80 and 95. Repeatable.")
     ] = None,
+    intervals: Intervals = "model",
     refit: Annotated[bool, typer.Option("--refit", help="Train before every window.")] = False,
     out: Out = Path("explstm-backtest"),
     settings: Settings = None,
@@ -69,6 +72,7 @@ def backtest(
             step_size=step_size,
             methods=method or (),
             level=level or (),
+            intervals=intervals,
             refit=refit,
             settings=parse_settings(settings or []),
             seed=seed,
@@ -76,6 +80,48 @@ def backtest(
             on_method=on_method,
         )
     screen.show_backtest(result, out)
+
+
+@spread_options
+def audit(
+    file: File,
+    horizon: Horizon,
+    data: DataOptions,
+    windows: Annotated[int, typer.Option(min=1, max=1000, help="Cutoffs of each series.")] = 3,
+    step_size: Annotated[int, typer.Option(min=1, help="Steps from one cutoff to the next.")] = 1,
+    backend: Annotated[
+        Literal["numpy", "torch", "tensorflow"],
+        typer.Option(help="Engine; torch and tensorflow also train, a few steps each time."),
+    ] = "numpy",
+    growth: Annotated[str, typer.Option(help="Curve between data units and levels.")] = "auto",
+    tolerance: Annotated[
+        float, typer.Option(min=0, help="Relative change that is let pass; 0 for equal bits.")
+    ] = 0.0,
+    out: Out = Path("explstm-audit"),
+    seed: Seed = 1,
+    force: Force = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Alter the future of a file's series, and say whether any forecast made before it changes."""
+    from explstm.commands.audit import audit_file
+
+    report = audit_file(
+        file,
+        horizon,
+        out,
+        data,
+        windows=windows,
+        step_size=step_size,
+        backend=backend,
+        growth=growth,
+        seed=seed,
+        tolerance=tolerance,
+        force=force,
+    )
+    Screen(as_json).show_audit(report, out)
+    if report.leaks:  # shown, and told to whoever reads only the exit code
+        raise typer.Exit(LEAKING)
 
 
 def benchmark(

@@ -11,6 +11,7 @@ from explstm.cli.arguments import (
     File,
     Force,
     Horizon,
+    Intervals,
     Json,
     Out,
     Plot,
@@ -35,6 +36,7 @@ def forecast(
     level: Annotated[
         list[float] | None, typer.Option(help="Interval in per cent. Repeatable.")
     ] = None,
+    intervals: Intervals = "model",
     evaluate: Annotated[
         bool, typer.Option("--evaluate", help="Hold out the last steps and score the forecast.")
     ] = False,
@@ -60,6 +62,7 @@ def forecast(
             settings=parse_settings(settings or []),
             seed=seed,
             level=level or [],
+            intervals=intervals,
             evaluate=evaluate,
             plot=plot,
             force=force,
