@@ -352,3 +352,17 @@ def test_intervals_are_calibrated_where_asked(file, capsys):
         assert own["ExpLSTM"] == pytest.approx(calibrated["ExpLSTM"], rel=1e-12)
         assert own["ExpLSTM-hi-80"] != pytest.approx(calibrated["ExpLSTM-hi-80"], rel=1e-5)
     assert cli.run(["forecast", "sales.csv", "--horizon", "2", "--intervals", "wide"]) == 2
+
+
+def test_growth_is_told_in_words_and_kept_as_facts(file, capsys):
+    rows = [f"{2000 + step},{100 * 1.02**step:.6f}" for step in range(30)]
+    file.write_text("ds,y\n" + "\n".join(rows))
+    arguments = ["growth", "sales.csv", "--horizon", "3", "--no-plot"]
+    assert cli.run(arguments) == 0
+    assert "% per step" in capsys.readouterr().out
+    assert cli.run([*arguments, "--json", "--force"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["facts"][0]["recent_rate"] == pytest.approx(0.02, rel=1e-4)
+    assert (
+        found["sentences"]["series"][0] in Path("explstm-growth/growth-sentences.csv").read_text()
+    )

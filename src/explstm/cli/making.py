@@ -15,6 +15,7 @@ from explstm.cli.arguments import (
     Json,
     Out,
     Plot,
+    SavedModel,
     Seed,
     Settings,
     spread_options,
@@ -28,9 +29,7 @@ def forecast(
     file: File,
     horizon: Horizon,
     data: DataOptions,
-    model: Annotated[
-        Path | None, typer.Option(help="Saved model, or the run folder of explstm fit.")
-    ] = None,
+    model: SavedModel = None,
     backend: Backend = None,
     out: Out = Path("explstm-forecast"),
     level: Annotated[
