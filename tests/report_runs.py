@@ -8,6 +8,7 @@ import pandas as pd
 
 from explstm import pipeline
 from explstm.commands.backtest import backtest_file
+from explstm.commands.growth import report_file_growth
 from explstm.options import DataOptions, parse_settings
 
 HOSTILE = "<script>alert(1)</script>"
@@ -40,58 +41,13 @@ def write_runs(folder: Path) -> dict[str, Path]:
     settings = parse_settings(QUICK)
     pipeline.fit_file(file, H, runs["fit"], DataOptions(), backend="torch", settings=settings)
     backtest_file(file, H, runs["backtest"], DataOptions(), windows=12, methods=["Pretrained"])
-    write_verdict(runs["backtest"])
+    report_file_growth(file, H, runs["growth"], DataOptions(), plot=False)
     record = json.loads((runs["forecast"] / "run.json").read_text())
-    for name, write in (("growth", write_growth), ("compare", write_compare), ("tune", write_tune)):
+    for name, write in (("compare", write_compare), ("tune", write_tune)):
         runs[name].mkdir()
         (runs[name] / "run.json").write_text(json.dumps({**record, "command": name}))
         write(runs[name], runs)
     return runs
-
-
-def write_verdict(run: Path) -> None:
-    """As explstm backtest writes it."""
-    one = {
-        "method": "Pretrained",
-        "outcome": "level",
-        "sentence": "Pretrained cannot be told apart from repeating the last value.",
-        "naive": "Naive",
-        "skill": 0.034,
-        "p_value": 0.44,
-        "n_series": 2,
-        "n_windows": 12,
-        "over_series": {"n": 2},
-    }
-    verdict = {"use": "Naive", "sentence": "Use the last value (Naive): no method beats it."}
-    (run / "verdict.json").write_text(json.dumps({**verdict, "verdicts": [one]}))
-
-
-def write_growth(run: Path, runs: dict[str, Path]) -> None:
-    """As explstm growth writes it."""
-    forecast = pd.read_csv(runs["forecast"] / "forecast.csv")
-    forecast.to_csv(run / "forecast.csv", index=False)
-    names = [HOSTILE, "south"]
-    facts = {"unit": "growth", "rate": 0.02, "rate_lo": 0.01, "rate_hi": 0.03, "year_rate": 0.27,
-             "doubling": "doubling", "doubling_time": 35.0, "course": "steady"}  # fmt: skip
-    pd.DataFrame({"unique_id": names, **facts}).to_csv(run / "growth.csv", index=False)
-    words = {"place": 0, "sentence": "The forecast grows by about 2 % per month."}
-    pd.DataFrame({"unique_id": names, **words}).to_csv(run / "growth-sentences.csv", index=False)
-    nothing = {name: np.nan for name in ("rate_lo", "rate_hi", "ceiling")}
-    rates = pd.DataFrame(
-        {
-            "unique_id": np.repeat(names, 4),
-            "ds": 2 * list(pd.date_range("2024-01-01", periods=4, freq="MS")),
-            "y": 2 * [100.0, 102.0, np.nan, np.nan],
-            "forecast": 2 * [np.nan, np.nan, 104.0, 106.0],
-            "lo": 2 * [np.nan, np.nan, 103.0, 104.0],
-            "hi": 2 * [np.nan, np.nan, 105.0, 108.0],
-            "unit": "growth",
-            "rate": 0.02,
-            "broken": 2 * [False, True, False, False],
-            **nothing,
-        }
-    )
-    rates.to_csv(run / "growth-figure.csv", index=False)
 
 
 def write_compare(run: Path, runs: dict[str, Path]) -> None:

@@ -77,7 +77,7 @@ def change_json(path: Path, **changes) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
 
 
-def test_the_verdict_comes_first_and_every_part_has_its_figures(report):
+def test_the_verdict_comes_first_and_every_part_has_its_figures(runs, report):
     tags = Tags(read_page(report))
     headings = re.findall(r"<h2[^>]*>(.*?)</h2>", read_page(report))
     assert headings == [
@@ -90,7 +90,8 @@ def test_the_verdict_comes_first_and_every_part_has_its_figures(report):
     saved = {path.name for path in (report / "figures").iterdir()}
     assert saved == {f"{name}.{kind}" for name in FIGURES for kind in ("png", "svg", "csv")}
     said = " ".join(tags.text)
-    assert said.index("no method beats it") < said.index("MASE")  # words before numbers
+    verdict = json.loads((runs["backtest"] / "verdict.json").read_text())["sentence"]
+    assert said.index(verdict.replace(" %", "\u00a0%")) < said.index("MASE")  # words come first
 
 
 def test_the_table_holds_the_scores_of_the_backtest(runs, report):
@@ -232,7 +233,11 @@ def test_runs_of_other_data_and_folders_that_are_no_runs_are_refused(copied, tmp
         ("forecasts.csv", lambda text: text.replace("cutoff", "cut", 1), "cutoff"),
         ("scores.csv", lambda text: text.replace("value", "worth", 1), "value"),
         ("scores-by-horizon.csv", lambda text: text + "Pretrained,one,MASE,2\n", "one"),
-        ("verdict.json", lambda text: text.replace("level", "wins", 1), "outcome"),
+        (
+            "verdict.json",
+            lambda text: re.sub(r'"outcome": "\w+"', '"outcome": "wins"', text),
+            "outcome",
+        ),
         ("verdict.json", lambda text: text[:-2], "no JSON object"),
         ("run.json", lambda text: text.replace('"backtest"', '"<b>"', 1), "command"),
         ("run.json", lambda text: "[" * 5000, "no JSON object"),

@@ -22,9 +22,12 @@ if TYPE_CHECKING:
     from explstm.backtest import Backtest
     from explstm.benchmark import Report
     from explstm.compare import Comparison
+    from explstm.growth_report import GrowthReport
+    from explstm.leakage import LeakageReport
     from explstm.pipeline import Outcome
 
 MAX_ROWS = 24
+MAX_DESCRIBED = 8
 PLAIN_WIDTH = 160
 SHOWN_METRICS = ("MASE", "sMAPE", "MAE", "RMSE", "R2")
 SHOWN_BACKTEST = (
@@ -116,6 +119,33 @@ class Screen:
             for verdict in result.judgement.verdicts:
                 _write(escape(verdict.sentence))
             _write(escape(result.judgement.sentence))
+
+    def show_growth(self, report: "GrowthReport", out: Path) -> None:
+        """Show what ``growth`` found of the first series, in words."""
+        if self.as_json:
+            words = {name: list(texts) for name, texts in report.sentences.items()}
+            self.write_json({"out": str(out), "facts": _records(report.facts), "sentences": words})
+            return
+        for name, sentences in list(report.sentences.items())[:MAX_DESCRIBED]:
+            _write(escape(f"{name}:"))
+            for sentence in sentences:
+                _write(escape(f"  {sentence}"))
+        if len(report.sentences) > MAX_DESCRIBED:
+            _write(f"... and {len(report.sentences) - MAX_DESCRIBED} more series in growth.csv")
+        _write(escape(f"wrote {out}"))
+
+    def show_audit(self, report: "LeakageReport", out: Path) -> None:
+        """Show what ``audit`` found."""
+        if self.as_json:
+            facts = {"leaks": report.leaks, "leaking": list(report.leaking)}
+            self.write_json({"out": str(out), **facts, "sentence": report.sentence})
+            return
+        checks = report.table.groupby("check", sort=False).agg(
+            cases=("leaks", "size"), leaks=("leaks", "sum"), change=("change", "max")
+        )
+        self._print_table(checks.reset_index())
+        _write(escape(f"wrote {out}"))
+        _write(escape(report.sentence))
 
     def show_first(self, metrics: "pd.DataFrame", horizon: int) -> None:
         """Show what the pretrained model makes of a file, before anything is trained."""

@@ -32,6 +32,7 @@ def draw_growth(facts: pd.DataFrame) -> Figure:
         over.set_title(readable(series_id))
         _draw_rates(over, rows)
         _draw_level(under, rows)
+        over.set_xlim(under.get_xlim())
         for axis in (over, under):
             for number, ds in enumerate(rows.loc[rows["broken"], "ds"]):
                 label = None if number else "change of pace"
