@@ -20,6 +20,7 @@ from explstm.errors import BackendNotInstalledError, DataError, UsageError
 from explstm.report.page import MAX_ROWS, make_table, say_column
 from explstm.report.provenance import command_words, wrap_command
 from explstm.report.runs import Record, read_run
+from explstm.report.verdict import show_verdict
 from report_runs import HOSTILE, write_data, write_runs
 
 FIGURES = {
@@ -184,6 +185,31 @@ def test_markup_in_every_file_of_a_run_stays_text(copied, tmp_path):
     assert not [1 for _, attributes in tags.tags if "onerror" in attributes]
     assert "\u202e" not in page and "\x07" not in page
     assert " ".join(tags.text).count(markup) > 10
+
+
+@pytest.mark.parametrize(
+    ("use", "outcomes", "tone"),
+    [
+        ("Pretrained", [("beats", 0.3), ("loses", -0.2)], "good"),
+        ("Naive", [("level", 0.3), ("loses", -0.2)], "open"),
+        ("Naive", [("untestable", 0.3)], "open"),
+        ("Naive", [("level", -0.1), ("loses", -0.2)], "bad"),
+    ],
+)
+def test_the_verdict_looks_as_good_as_it_is(copied, tmp_path, use, outcomes, tone):
+    verdicts = [
+        {
+            "method": f"M{place}",
+            "outcome": outcome,
+            "sentence": f"Said of M{place}.",
+            "skill": skill,
+        }
+        for place, (outcome, skill) in enumerate(outcomes)
+    ]
+    change_json(copied["backtest"] / "verdict.json", use=use, sentence="Said.", verdicts=verdicts)
+    section = show_verdict(read_run(copied["backtest"]))
+    assert section is not None and section.tone == tone
+    assert section.sentences == ("Said.", "Said of M0.")  # of the closest one
 
 
 def test_without_a_backtest_it_says_that_nothing_is_known_and_what_would_tell(runs, tmp_path):

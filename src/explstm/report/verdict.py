@@ -11,7 +11,7 @@ from explstm.report.runs import Run, Text
 
 OUTCOMES = {
     "beats": "better",
-    "level": "no better",
+    "level": "cannot be told apart",
     "loses": "worse",
     "untestable": "cannot be tested",
 }
@@ -43,9 +43,6 @@ def show_verdict(run: Run) -> Section | None:
     verdict = run.json("verdict.json", Verdict)
     if verdict is None:
         return None
-    beaten = any(one.outcome == "beats" for one in verdict.verdicts)
-    tested = any(one.outcome != "untestable" for one in verdict.verdicts)
-    useful = beaten and verdict.use not in NAIVE
     return Section(
         "Verdict",
         "A naive forecast needs no model: it repeats the last value or season, or goes on with the "
@@ -53,8 +50,19 @@ def show_verdict(run: Run) -> Section | None:
         "often equally good forecasts would differ as much by chance.",
         (verdict.sentence, *_say_closest(verdict)),
         (_table_verdicts(verdict),) if verdict.verdicts else (),
-        tone="good" if useful else "bad" if tested else "open",
+        tone=_judge_tone(verdict),
     )
+
+
+def _judge_tone(verdict: Verdict) -> Literal["good", "bad", "open"]:
+    """Good where a method is to be used, open where more windows might still show one to be."""
+    if verdict.use not in NAIVE and any(one.outcome == "beats" for one in verdict.verdicts):
+        return "good"
+    lost = all(
+        one.outcome == "loses" or (one.outcome == "level" and (one.skill or 0.0) <= 0)
+        for one in verdict.verdicts
+    )
+    return "bad" if lost else "open"
 
 
 def _say_closest(verdict: Verdict) -> list[str]:
