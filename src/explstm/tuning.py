@@ -83,7 +83,8 @@ class Tuning:
     """What a tuning found.
 
     Attributes:
-        trials: One row per trial: number, state, value, one column per window, one per knob,
+        records: Every trial.
+        trials: The same as a table: number, state, value, one column per window, one per knob,
             seconds, seed, worker, retry_of, reason.
         finalists: number, value (in the search), error (in the final window), and the mean
             difference to the model as it is with its standard error, both missing for itself.
@@ -97,6 +98,7 @@ class Tuning:
         seconds: Time that it took, the last training included.
     """
 
+    records: tuple[TrialRecord, ...]
     trials: pd.DataFrame
     finalists: pd.DataFrame
     importance: pd.DataFrame
@@ -238,6 +240,7 @@ def tune_model(
     except _Stop:
         _refuse_to_go_on(clock, None, n_trials, storage)
     fitted.tuning_ = Tuning(
+        records=tuple(records),
         trials=to_table(records, plan.knobs),
         finalists=finalists,
         importance=pd.DataFrame(
@@ -274,7 +277,7 @@ def make_plan(
         if model.season_length is None
         else check_season_lengths(model.season_length)
     )
-    folds = cut_folds(panel, h, n_windows, step_size or h, seasons[0])
+    folds = cut_folds(panel, h, n_windows, step_size or h, seasons[0] if seasons else 1)
     model._refuse_seen(folds.search[0].past, True)
     model, knobs = make_space(model, space, folds.search[0].past)
     if not knobs:
@@ -459,28 +462,23 @@ def tell_verdict(
     changed = ", ".join(
         f"{name}={show_value(value)}" for name, value in chosen.params.items() if value != own[name]
     )
-    errors = finalists.set_index("number")["error"]
-    gain = (
-        ""
-        if first not in errors.index
-        else (
-            f", {1 - errors[chosen.number] / errors[first]:.1%} below the model as it was on the final "
-            "window, which the search did not see"
-        )
-    )
+    errors, gain = finalists.set_index("number")["error"], ""
+    if first in errors.index:
+        share = 1 - errors[chosen.number] / errors[first]
+        gain = f", {share:.1%} below the model as it was on the final window, which the search did "
+        gain += "not see"
     return f"{settled} trials: {changed} (trial {chosen.number}){gain}."
 
 
 def to_table(records: Sequence[TrialRecord], knobs: Sequence[Knob]) -> pd.DataFrame:
     """The record of every trial, as :class:`Tuning` says."""
     n_windows = max((len(record.windows) for record in records), default=0)
-    rows = []
+    rows, shown = [], {knob.name for knob in knobs if knob.choices}
     for r in records:
         windows = {f"window_{w + 1}": error for w, error in enumerate(r.windows)}
         values = {knob.name: r.params.get(knob.name) for knob in knobs}
         texts = {
-            name: show_value(value) if isinstance(value, tuple) else value
-            for name, value in values.items()
+            name: show_value(value) if name in shown else value for name, value in values.items()
         }
         row = {"number": r.number, "state": r.state, "value": r.value, **windows, **texts}
         more = {"seconds": r.seconds, "seed": r.seed, "worker": r.worker}
