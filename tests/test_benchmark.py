@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from explstm import ExpLSTM, benchmark, pipeline
+from explstm import ExpLSTM, benchmark
 from explstm.benchmark import SCALED_LOSS, run_benchmark, score_group, to_coverage_table, to_table
+from explstm.commands.benchmark import benchmark_competition
 from explstm.datasets.competitions import Group, load_groups
 from explstm.errors import DataError, UsageError
 
@@ -74,13 +75,13 @@ def test_scores_are_means_over_series_of_what_one_counts_by_hand(group):
 
 def test_the_command_writes_scores_and_what_was_run(group, tmp_path, monkeypatch):
     monkeypatch.setattr(benchmark, "load_groups", lambda name: (group,))
-    found = pipeline.benchmark_competition("m3", tmp_path / "out", held_out=True)
+    found = benchmark_competition("m3", tmp_path / "out", held_out=True)
     for name in ("scores", "coverage"):
         written = pd.read_csv(tmp_path / "out" / f"{name}.csv")
         pd.testing.assert_frame_equal(written, getattr(found, name))
     assert set(found.scores["model"]) == {"ExpLSTM", "Naive", "SeasonalNaive", "Drift"}
     with pytest.raises(UsageError, match="competition='m5'"):
-        pipeline.benchmark_competition("m5", tmp_path / "other")
+        benchmark_competition("m5", tmp_path / "other")
 
 
 def test_coverage_by_step_adds_up_to_that_of_the_group(group):
@@ -136,14 +137,14 @@ def test_files_of_ones_own_are_scored_with_their_seasons(tmp_path, rng):
     table[~is_test].to_csv(tmp_path / "train.csv", index=False)
     table[is_test].to_csv(tmp_path / "test.csv", index=False)
     parts = (tmp_path / "train.csv", tmp_path / "test.csv")
-    scores = pipeline.benchmark_competition("mine", tmp_path / "out", parts=parts).scores
+    scores = benchmark_competition("mine", tmp_path / "out", parts=parts).scores
     wide = scores.set_index("model")
     assert wide.loc["ExpLSTM", "MASE"] < wide.loc["Naive", "MASE"]
     assert set(wide["group"]) == {"mine"} and (wide["forecasts"] == 48).all()
 
     table[is_test & (table["unique_id"] == "a")].to_csv(tmp_path / "test.csv", index=False)
     with pytest.raises(DataError, match="2 series of the training part"):
-        pipeline.benchmark_competition("mine", tmp_path / "other", parts=parts)
+        benchmark_competition("mine", tmp_path / "other", parts=parts)
 
 
 def write_parts(folder, steps, begin):
@@ -161,20 +162,20 @@ def write_parts(folder, steps, begin):
 def test_a_test_part_that_does_not_follow_is_refused(tmp_path, begin):
     parts = write_parts(tmp_path, 6, begin)
     with pytest.raises(DataError, match=f"'a' has {begin} as step 1 .*2022-07-01 follows"):
-        pipeline.benchmark_competition("mine", tmp_path / "out", parts=parts)
+        benchmark_competition("mine", tmp_path / "out", parts=parts)
     assert not (tmp_path / "out").exists()
 
 
 def test_daily_steps_after_monthly_ones_are_refused(tmp_path):
     parts = write_parts(tmp_path, 6, [f"2022-07-0{day}" for day in range(1, 7)])
     with pytest.raises(DataError):
-        pipeline.benchmark_competition("mine", tmp_path / "out", parts=parts)
+        benchmark_competition("mine", tmp_path / "out", parts=parts)
     assert not (tmp_path / "out").exists()
 
 
 def test_a_test_part_of_one_step_is_scored(tmp_path):
     parts = write_parts(tmp_path, 1, "2022-07-01")
-    scores = pipeline.benchmark_competition("mine", tmp_path / "out", parts=parts).scores
+    scores = benchmark_competition("mine", tmp_path / "out", parts=parts).scores
     assert (scores["forecasts"] == 2).all()
 
 
@@ -182,5 +183,5 @@ def test_a_test_part_of_one_step_is_scored(tmp_path):
 def test_the_classical_models_know_dates(tmp_path):
     parts = write_parts(tmp_path, 3, "2022-07-01")
     options = {"parts": parts, "classical": True, "season_length": [1]}
-    scores = pipeline.benchmark_competition("mine", tmp_path / "out", **options).scores
+    scores = benchmark_competition("mine", tmp_path / "out", **options).scores
     assert (scores["forecasts"] == 6).all() and "AutoETS" in set(scores["model"])

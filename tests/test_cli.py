@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import explstm
 from explstm import cli
 from explstm.errors import BusyError, ModelFileError, TrainingError
 
@@ -20,7 +21,7 @@ ROWS = [f"2024-{month:02d}-01,{100 + month}" for month in range(1, 13)]
 def file(tmp_path, monkeypatch) -> Path:
     """One year of one series; the current folder is that of the file."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PYTHONPATH", str(Path(cli.__file__).parents[1]))
+    monkeypatch.setenv("PYTHONPATH", str(Path(explstm.__file__).parents[1]))
     path = tmp_path / "sales.csv"
     path.write_text("ds,y\n" + "\n".join(ROWS) + "\n")
     return path

@@ -43,10 +43,18 @@ def test_point_metrics_by_hand():
         "MAPE": 100 * (1 / 1 + 0 + 2 / 4) / 3,
         "sMAPE": 200 * (1 / 3 + 0 + 2 / 6) / 3,
         "RMSLE": math.sqrt((math.log(2 / 3) ** 2 + 0 + math.log(5 / 3) ** 2) / 3),
+        # From any level, y grew by log 4 - log 2 more than the forecast, over three steps.
+        "growth_error": 100 * math.log(2) / 3,
     }
     for metric, value in expected.items():
         assert value_of(per_series, metric) == pytest.approx(value, rel=1e-12), metric
         assert value_of(overall, metric) == pytest.approx(value, rel=1e-12), metric
+
+
+def test_the_growth_error_is_that_of_the_latest_date_wherever_its_row_stands():
+    frame = frame_of({"a": ([10.0, 20.0], [10.0, 10.0])}).iloc[::-1]
+    per_series, _ = evaluate_forecast(frame, ["f"])
+    assert value_of(per_series, "growth_error") == pytest.approx(50 * math.log(2), rel=1e-12)
 
 
 def test_smape_has_the_range_of_the_m3_competition():
@@ -97,6 +105,8 @@ def test_quantile_loss_and_coverage_by_hand():
         ("MAPE", [0.0, 2.0, 0.0], [1.0, 1.0, 1.0], "y is 0 at 2 of its steps"),
         ("RMSLE", [-1.0, 2.0], [1.0, 1.0], "y is negative at some step"),
         ("RMSLE", [1.0, 2.0], [1.0, -0.5], "the forecast is negative at some step"),
+        ("growth_error", [-1.0, 0.0], [1.0, 1.0], "the last y is not positive"),
+        ("growth_error", [0.0, 2.0], [1.0, 0.0], "the last forecast is not positive"),
         ("R2", [3.0, 3.0], [3.0, 2.0], "y is constant"),
         ("R2", [3.0], [2.0], "a single value"),
         ("MASE", [1.0, 2.0], [1.0, 1.0], "no training data given"),

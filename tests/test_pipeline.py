@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from explstm import ExpLSTM, pipeline
+from explstm.commands.compare import compare_file
 from explstm.errors import DataError, ModelFileError, TrainingError, UsageError
 from explstm.options import DataOptions, parse_settings
 
@@ -237,9 +238,7 @@ def test_repairs_are_told(file, tmp_path):
 
 def test_a_comparison_writes_tables_figures_and_their_facts(file, tmp_path):
     out = tmp_path / "out"
-    result = pipeline.compare_file(
-        file, H, out, DataOptions(), seeds=1, settings=parse_settings(SMALL)
-    )
+    result = compare_file(file, H, out, DataOptions(), seeds=1, settings=parse_settings(SMALL))
     tables = ["accuracy", "agreement", "cost", "forecasts", "training"]
     figures = ["error-by-horizon", "predictions", "residuals", "training-curves"]
     expected = [f"{name}.csv" for name in tables + figures]

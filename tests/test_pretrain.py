@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from explstm import ExpLSTM, ModelSpec, pipeline, pretrain
+from explstm import ExpLSTM, ModelSpec, pretrain
+from explstm.commands.pretrain import pretrain_network
 from explstm.config import TrainingConfig
 from explstm.datasets.competitions import Group
 from explstm.errors import UsageError
@@ -144,7 +145,7 @@ def test_the_judge_is_the_geometric_mean_of_both_errors_on_held_out_ends(monkeyp
 
 def test_a_run_leaves_a_model_of_any_frequency(config_file, tmp_path):
     out = tmp_path / "run"
-    pipeline.pretrain_network(config_file, out)
+    pretrain_network(config_file, out)
     assert sorted(path.name for path in out.iterdir()) == ["model", "run.json", "training.csv"]
     model = ExpLSTM.load(out / "model")
     assert model.horizon_ == 5 and model.freq_ is None
@@ -159,10 +160,10 @@ def test_a_killed_run_is_resumed_to_the_same_bits(config_file, tmp_path):
         if row.step == 4:
             raise KeyboardInterrupt
 
-    pipeline.pretrain_network(config_file, tmp_path / "whole")
+    pretrain_network(config_file, tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
-        pipeline.pretrain_network(config_file, tmp_path / "run", on_step=stop_at_four)
-    pipeline.pretrain_network(config_file, tmp_path / "run", resume=True)
+        pretrain_network(config_file, tmp_path / "run", on_step=stop_at_four)
+    pretrain_network(config_file, tmp_path / "run", resume=True)
     whole, resumed = (ExpLSTM.load(tmp_path / name / "model") for name in ("whole", "run"))
     for name, array in whole.weights_.items():
         np.testing.assert_array_equal(resumed.weights_[name], array)

@@ -99,12 +99,11 @@ class _Counter:
 
     fitted = 0
 
-    def fit(self, df, h):
-        self.fitted = len(df.y_S)
+    def fit(self, past):
+        self.fitted = len(past.y_S)
 
-    def predict(self, df, h, level):
-        shape = df.n_series * h
-        return pd.DataFrame({"unique_id": 0, "ds": 0, "steps": np.full(shape, self.fitted)})
+    def predict(self, past):
+        return pd.DataFrame({"unique_id": 0, "ds": 0, "steps": [self.fitted] * 2})
 
 
 @pytest.mark.parametrize(
@@ -120,7 +119,9 @@ class _Counter:
 def test_a_model_is_trained_as_often_as_asked(fits, refit, expected):
     panel = make_panel(np.arange(12.0))
     pasts = cut_windows(panel, h=2, n_windows=4, step_size=1)
-    found = forecast_windows(_Counter(), pasts, 2, None, fits=fits, refit=refit)
+    counter = _Counter()
+    fit = counter.fit if fits else None
+    found = forecast_windows(pasts, 2, counter.predict, fit=fit, refit=refit)
     assert found["steps"][0, :, 0].tolist() == expected
 
 

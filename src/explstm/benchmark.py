@@ -19,16 +19,16 @@ import copy
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from importlib import import_module
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from explstm.baselines import naive_forecasts
+from explstm.classical import forecast_classical
 from explstm.coverage import Coverage, count_covered, pool_groups
 from explstm.datasets.competitions import SHORTEST_HELD_OUT, Group, load_groups
-from explstm.errors import BackendNotInstalledError, DataError
+from explstm.errors import DataError
 from explstm.forecaster import ExpLSTM
 from explstm.frame import Panel, build_panel, future_ds, panel_frame
 from explstm.metrics import evaluate_forecast
@@ -188,25 +188,14 @@ def _add_classical(
     panel: Panel, group: Group, tables: dict[str, Any], seconds: dict[str, float]
 ) -> tuple[dict[str, Any], dict[str, float]]:
     """The automatic models of statsforecast, each timed alone, and the median of both."""
-    try:
-        statsforecast = import_module("statsforecast")
-        models = import_module("statsforecast.models")
-    except ModuleNotFoundError as error:
-        raise BackendNotInstalledError(
-            "BASELINES_NOT_INSTALLED",
-            f"--classical needs {error.name}, which is not installed; "
-            "run pip install 'explstm[baselines]'.",
-        ) from None
     tables, seconds = dict(tables), dict(seconds)
     for name in CLASSICAL:
         started = time.perf_counter()
-        model = getattr(models, name)(season_length=group.season_length)
-        forecaster = statsforecast.StatsForecast(models=[model], freq=panel.plain_freq)
-        tables[name] = forecaster.forecast(df=group.train, h=group.horizon, level=list(LEVELS))
+        tables[name] = forecast_classical(name, panel, group.horizon, group.season_length, LEVELS)
         seconds[name] = time.perf_counter() - started
-    both = tables[CLASSICAL[0]].merge(tables[CLASSICAL[1]], on=["unique_id", "ds"])
-    tables[BOTH] = both.iloc[:, :2].assign(**{BOTH: both[list(CLASSICAL)].mean(axis=1)})
-    seconds[BOTH] = seconds[CLASSICAL[0]] + seconds[CLASSICAL[1]]
+    both = np.median([tables[name][name] for name in CLASSICAL], axis=0)
+    tables[BOTH] = tables[CLASSICAL[0]].iloc[:, :2].assign(**{BOTH: both})
+    seconds[BOTH] = sum(seconds[name] for name in CLASSICAL)
     return tables, seconds
 
 

@@ -413,7 +413,13 @@ class ExpLSTM(Parameters):
         pasts = cut_windows(panel, h, n_windows, step_size)
         model, fits = copy.copy(self), self.backend in TRAINABLE_BACKENDS
         model._refuse_seen(pasts[0], fits)
-        forecasts = forecast_windows(model, pasts, h, level, fits=fits, refit=refit)
+        forecasts = forecast_windows(
+            pasts,
+            h,
+            lambda past: model.predict(past, h=h, level=level),
+            fit=(lambda past: model.fit(past, h=h)) if fits else None,
+            refit=refit,
+        )
         return window_frame(panel, pasts, h, forecasts)
 
     def tune(self, df: Any, h: int = DEFAULT_HORIZON, **options: Any) -> Self:

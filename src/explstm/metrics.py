@@ -8,8 +8,11 @@
 | sMAPE | 200 · mean of abs(y - f) / (abs(y) + abs(f)), 0 to 200; 0/0 counts as 0 | |
 | MASE | MAE / mean of abs(y_t - y_{t-m}) over the training series | that mean is 0 or unknown |
 | RMSLE | root of the mean of (log(1 + y) - log(1 + f))² | some y or f is negative |
+| growth_error | 100 · abs(log f - log y) / steps of the last step | that y or f is not positive |
 | quantile_loss | pinball loss, mean over all quantiles, the point as the median | no intervals |
 | coverage-80 | share of y within the 80 % interval, its ends included | no such interval |
+
+The growth error is how far the mean growth over the forecast is off, in percent per step.
 
 An undefined metric is NaN with a reason, and the overall figure says how many series it averages.
 Overall figures are plain means over series (or over series and cutoffs, where there are cutoffs).
@@ -91,7 +94,7 @@ def evaluate_forecast(
         season_length: Seasonal lag m of MASE.
         level: Interval levels in percent.
         id_col: Column of ids.
-        time_col: Column of dates of ``train``.
+        time_col: Column of dates; ``frame`` may lack it when its rows are in their order.
         target_col: Column of values.
 
     Returns:
@@ -105,7 +108,7 @@ def evaluate_forecast(
         BackendNotInstalledError: scikit-learn is not installed.
     """
     _check_arguments(models, season_length, level)
-    scored = _prepare(frame, list(models), list(level), id_col, target_col)
+    scored = _prepare(frame, list(models), list(level), id_col, time_col, target_col)
     scales = None if train is None else _prepare_train(train, scored, id_col, time_col, target_col)
     broken_GM = _find_broken(scored)
     parts = []
@@ -144,6 +147,7 @@ def _score_all(
         ("MAPE", _score_mape(scored)),
         ("MASE", _score_mase(scored, train, season_length)),
         ("RMSLE", _score_rmsle(scored, broken_GM)),
+        ("growth_error", _score_growth(scored)),
     ]
     if scored.levels:
         result.append(("quantile_loss", _score_quantiles(scored)))
@@ -177,6 +181,17 @@ def _score_rmsle(scored: _Scored, broken_GM: Reasons) -> tuple[Values, Reasons]:
         reason_GM[below_G & ~negative_G, j] = "the forecast is negative at some step"
     loss = _import_sklearn().root_mean_squared_log_error
     return _score_by_length(scored, loss, (broken_GM == "") & (reason_GM == "")), reason_GM
+
+
+def _score_growth(scored: _Scored) -> tuple[Values, Reasons]:
+    last_G = scored.starts_G + scored.lengths_G - 1
+    y_G1 = scored.table_S[TARGET].to_numpy()[last_G, None]
+    f_GM = scored.table_S[scored.models].to_numpy()[last_G]
+    reason_GM = np.where(f_GM > 0, "", "the last forecast is not positive").astype(object)
+    reason_GM = np.where(y_G1 > 0, reason_GM, "the last y is not positive")
+    with np.errstate(divide="ignore"):
+        distance_GM = np.abs(np.log(f_GM) - np.log(y_G1))
+    return 100 * distance_GM / scored.lengths_G[:, None], reason_GM
 
 
 def _score_mase(
@@ -271,7 +286,7 @@ def _import_sklearn() -> Any:
 
 
 def _prepare(
-    frame: Any, models: list[str], levels: list[float], id_col: str, target_col: str
+    frame: Any, models: list[str], levels: list[float], id_col: str, time_col: str, target_col: str
 ) -> _Scored:
     native = nw.from_native(frame, eager_only=True)
     keys = [id_col, CUTOFF] if CUTOFF in native.columns else [id_col]
@@ -280,7 +295,9 @@ def _prepare(
         raise DataError("METRIC_NO_ROWS", "frame has no rows to score; check the forecasts' dates.")
     key_S = pd.DataFrame({key: native[key].to_numpy() for key in keys})
     group_S = key_S.groupby(keys, sort=True, dropna=False).ngroup().to_numpy()
-    order_S = np.argsort(group_S, kind="stable")
+    date_S = native[time_col].to_numpy() if time_col in native.columns else np.arange(len(native))
+    rows = pd.DataFrame({GROUP: group_S, "date": date_S}).sort_values([GROUP, "date"])
+    order_S = rows.index.to_numpy()
     group_S = group_S[order_S]
     starts_G = np.flatnonzero(np.diff(group_S, prepend=-1))
     columns = {GROUP: group_S, TARGET: _to_float(native, target_col)[order_S]}

@@ -14,26 +14,18 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from explstm.baselines import naive_forecasts
-from explstm.calendar import default_season_length
 from explstm.checkpoint import delete_checkpoints
-from explstm.config import choose
-from explstm.datasets.competitions import COMPETITIONS
 from explstm.divergence import DIVERGED
 from explstm.errors import TrainingError, UsageError
 from explstm.forecaster import TRAINING_FIELDS, ExpLSTM
 from explstm.frame import Panel, drop_last, keep_steps, panel_frame
-from explstm.holdout import validation_size
 from explstm.metrics import evaluate_forecast
-from explstm.models.engine import make_engine
-from explstm.models.spec import init_weights
 from explstm.options import DataOptions
 from explstm.runfolder import RECORD, RunFolder, describe_run, open_run
 from explstm.windows import earliest_end, is_seen
 
 if TYPE_CHECKING:
-    from explstm.benchmark import Report
-    from explstm.compare import Comparison
-    from explstm.trial import Trial
+    pass
 
 MODEL = "model"
 OnStep = Callable[[Any], None]
@@ -220,115 +212,6 @@ def fit_file(
     return Outcome(None, None, findings if model.share_ == 1 else (*findings, taken))
 
 
-def pretrain_network(
-    config: Path,
-    out: Path,
-    *,
-    backend: str = "torch",
-    device: str = "cpu",
-    resume: bool = False,
-    force: bool = False,
-    on_step: OnStep | None = None,
-) -> Outcome:
-    """Pretrain a network on the synthetic prior and save it in ``out/model``.
-
-    Args:
-        config: TOML file, see :class:`explstm.pretrain.PretrainConfig`.
-        out: The run folder to make.
-        backend: ``"torch"`` or ``"tensorflow"``.
-        device: Where PyTorch computes, such as ``"cuda"``.
-        resume: Continue from the checkpoint of an interrupted run.
-        force: Replace an older run folder; without ``resume`` also its checkpoint.
-        on_step: Called with every row of the training log.
-    """
-    arguments = {"file": config, **locals()}
-    from explstm import pretrain
-    from explstm.bundle import save_bundle
-    from explstm.training import train
-
-    run_config = pretrain.read_config(config)
-    arguments["seed"] = run_config.training.random_seed
-    with open_run(out, force=force) as run, kept_checkpoint(out, resume, force) as checkpoint:
-        spec = run_config.network
-        weights = init_weights(spec, arguments["seed"])
-        engine = make_engine(backend, spec, weights, device=device)  # type: ignore[arg-type]
-        result = train(
-            engine,
-            pretrain.PriorBatches(run_config),
-            run_config.training,
-            validate=pretrain.judge_on(run_config),
-            checkpoint_dir=checkpoint,
-            resume=resume,
-            on_step=on_step,
-            identity=pretrain.describe(run_config),
-        )
-        save_bundle(
-            run.path / MODEL,
-            spec,
-            result.weights,
-            pretrain.to_settings(run_config).model_dump(mode="json"),
-            data_fingerprint="synthetic",
-        )
-        run.write_table("training.csv", pd.DataFrame([asdict(row) for row in result.log]))
-        write_record(run, "pretrain", arguments)
-    return Outcome(None, None, ())
-
-
-def benchmark_competition(
-    competition: str,
-    out: Path,
-    *,
-    parts: tuple[Path, Path] | None = None,
-    season_length: Sequence[int] = (),
-    saved: Path | None = None,
-    classical: bool = False,
-    held_out: bool = False,
-    force: bool = False,
-) -> "Report":
-    """Forecast a competition and score the forecasts, beside those to beat.
-
-    Args:
-        competition: ``"m1"``, ``"m3"``, ``"tourism"``, ``"m4-hourly"`` or ``"m4-weekly"``, or any
-            name for files of one's own. M4 is downloaded when it is first asked for.
-        out: The run folder to make.
-        parts: Files of the training part and of the test part, instead of a competition.
-        season_length: Of these files; by their frequency if not given.
-        saved: A saved model; the pretrained one by default.
-        classical: Whether AutoETS, AutoTheta and their median of statsforecast take part.
-        held_out: Score the ends of the training parts instead of the test parts.
-        force: Replace an older run folder.
-    """
-    arguments = dict(locals())
-    from explstm import benchmark
-
-    name, groups = competition, None
-    if parts is None:
-        names = {name.lower(): name for name in COMPETITIONS}
-        choose("competition", competition.lower(), list(names))
-        name = names[competition.lower()]
-    else:
-        past = DataOptions().read(parts[0])
-        future = DataOptions(freq=str(past.freq)).read(parts[1])
-        seasons = tuple(season_length) or default_season_length(past.freq)
-        groups = [benchmark.make_group(competition, past, future, seasons)]
-    model = ExpLSTM() if saved is None else ExpLSTM.load(find_model(saved))
-    if saved is not None and model.freq_ is not None:
-        raise UsageError(
-            "BENCHMARK_MODEL",
-            f"{saved} was trained on data of freq={model.freq_!r}, and a competition has several "
-            "frequencies; give a model of any frequency, as explstm pretrain makes it.",
-        )
-    with open_run(out, force=force) as run:
-        scores = benchmark.run_benchmark(
-            name, model, groups=groups, classical=classical, held_out=held_out
-        )
-        report = benchmark.make_report(scores)
-        run.write_table("scores.csv", report.scores)
-        run.write_table("coverage.csv", report.coverage)
-        write_record(run, "benchmark", arguments)
-    return report
-
-
 @contextmanager
 def kept_checkpoint(out: Path, resume: bool, force: bool) -> Iterator[Path]:
     """The folder of checkpoints beside a run folder; it goes when the run is done or has diverged.
@@ -353,58 +236,6 @@ def kept_checkpoint(out: Path, resume: bool, force: bool) -> Iterator[Path]:
         with suppress(OSError):
             checkpoint.rmdir()  # where nothing was kept
     delete_checkpoints(checkpoint)
-
-
-def compare_file(
-    file: Path,
-    horizon: int,
-    out: Path,
-    data: DataOptions,
-    *,
-    seeds: int = 3,
-    settings: Mapping[str, Any] | None = None,
-    plot: bool = True,
-    force: bool = False,
-    on_trial: "Callable[[Trial], None] | None" = None,
-) -> "Comparison":
-    """Compare both frameworks and the baselines on the last ``horizon`` steps of a file.
-
-    Args:
-        file: CSV or Parquet.
-        horizon: Steps to hold out.
-        out: The run folder to make.
-        data: How to read the file.
-        seeds: How many seeds, from 1.
-        settings: Keyword arguments of :class:`explstm.ExpLSTM`.
-        plot: Draw the figures.
-        force: Replace an older run folder.
-        on_trial: Called when a training run has ended.
-    """
-    arguments = dict(locals())
-    from explstm import compare
-
-    plots = import_module("explstm.plots") if plot else None
-    with open_run(out, force=force) as run:
-        panel = data.read(file)
-        result = compare.compare_engines(
-            panel,
-            horizon,
-            seeds=range(1, seeds + 1),
-            season_length=data.first_season(panel),
-            settings={
-                "val_size": validation_size(int(panel.lengths_N.min()) - horizon, horizon),
-                **model_settings(panel, data, settings or {}),
-            },
-            on_trial=on_trial,
-        )
-        for name in ("accuracy", "cost", "agreement", "forecasts", "training"):
-            run.write_table(f"{name}.csv", getattr(result, name))
-        metrics = nest_metrics(result.accuracy, "mean")
-        run.write_json("metrics.json", {"verdict": result.verdict, "metrics": metrics})
-        if plots is not None:
-            _draw_comparison(run.path, result, horizon, plots)
-        write_record(run, "compare", arguments)
-    return result
 
 
 def model_settings(panel: Panel, data: DataOptions, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -463,19 +294,3 @@ def write_record(run: RunFolder, command: str, arguments: Mapping[str, Any]) -> 
             list(range(1, seeds + 1)) if seeds else [] if seed is None else [seed],
         ),
     )
-
-
-def _draw_comparison(folder: Path, result: "Comparison", horizon: int, plots: Any) -> None:
-    from explstm.compare import ENGINES, PRETRAINED_NAME, average_by_horizon, collect_residuals
-
-    shown = [*ENGINES, PRETRAINED_NAME, "SeasonalNaive"]
-    residuals = collect_residuals(result.forecasts, shown)
-    predictions = join_tables(result.history, result.forecasts, horizon)
-    errors = average_by_horizon(residuals)
-    for name, figure, facts in (
-        ("predictions", plots.draw_forecast(predictions, shown), predictions),
-        ("training-curves", plots.draw_training(result.training), result.training),
-        ("residuals", plots.draw_residuals(residuals), residuals),
-        ("error-by-horizon", plots.draw_horizon_error(errors), errors),
-    ):
-        plots.save_figure(figure, facts, folder, name)

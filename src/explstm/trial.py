@@ -1,28 +1,23 @@
 """One training run in one framework, timed and weighed, in a process that holds no other framework.
 
-Contract: trials run one after the other, on one thread each. Threads that wait for each other on a
-busy machine make small networks many times slower, and torch's sums depend on their number.
+Contract: trials run one after the other, on one thread each (:mod:`explstm.apart`).
 
 Axis letters: R origins of a batch, H horizon, Q quantiles.
 """
 
-import os
-import signal
 import sys
-import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
-from multiprocessing import get_context
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
+from explstm.apart import run_apart
 from explstm.config import BackendName, TrainingConfig
-from explstm.errors import BackendNotInstalledError, ExpLSTMError, TrainingError
+from explstm.errors import BackendNotInstalledError
 from explstm.growth import GrowthPanel
 from explstm.holdout import split_holdout
 from explstm.models.engine import FRAMEWORK_MODULES, INSTALL, OptimizerConfig, make_engine
@@ -34,8 +29,6 @@ if TYPE_CHECKING:
     from explstm.forecaster import ExpLSTM
 
 LEVEL = 80
-THREADS = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
-"""Environment variables that the frameworks read when they are imported."""
 MIB = 2**20
 
 
@@ -109,49 +102,11 @@ def run_trials(
     """
     for engine in dict.fromkeys(trial.engine for trial in trials):
         mine = [trial for trial in trials if trial.engine == engine]
-        for trial, result in zip(mine, _run_apart(mine), strict=True):
+        doing = f"trained with {engine}"
+        for trial, result in zip(mine, run_apart(run_trial, mine, doing), strict=True):
             if on_trial is not None:
                 on_trial(trial)
             yield result
-
-
-def _run_apart(trials: Sequence[Trial]) -> Iterator[TrialResult]:
-    # A forked child of a process with threads may hang, so the child starts from nothing.
-    context = get_context("spawn")
-    receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_serve, args=(sender, trials), daemon=True)
-    process.start()
-    sender.close()
-    try:
-        for _ in trials:
-            outcome = receiver.recv()
-            if isinstance(outcome, Exception):
-                raise outcome
-            yield outcome
-    except EOFError:
-        process.join()
-        raise TrainingError(
-            "TRIAL_KILLED",
-            f"the process that trained with {trials[0].engine} ended with code "
-            f"{process.exitcode}, probably for want of memory; lower batch_size or window.",
-        ) from None
-    finally:
-        process.terminate()
-        process.join()
-
-
-def _serve(sender: Connection, trials: Sequence[Trial]) -> None:
-    """Send the result of each trial, or the first exception."""
-    # The parent ends this process; both would answer Ctrl-C otherwise.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.environ.update(dict.fromkeys(THREADS, "1"))
-    try:
-        for trial in trials:
-            sender.send(run_trial(trial))
-    except ExpLSTMError as error:
-        sender.send(error)
-    except Exception:
-        sender.send(RuntimeError(traceback.format_exc()))
 
 
 def run_trial(trial: Trial) -> TrialResult:

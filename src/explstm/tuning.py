@@ -1,20 +1,16 @@
 """Tuning: a search over what may be changed of a model, and a check that the find is no luck.
 
 Contract: the first trial is the model as it is. The search judges trials on rolling windows before
-the last horizon (:mod:`explstm.objective`). The best of many trials looks better than it is, so the
-best few and the model as it is are trained again, on everything before the last horizon, and judged
-there, where the search has not looked: the model is only changed for parameters that are better by
-more than one standard error of the mean difference over series. What is chosen is trained on all
-data. Nothing looks beyond the data given.
+the last horizon (:mod:`explstm.objective`). The best few, and the model as it is, are then trained
+on everything before the last horizon and judged there, where the search has not looked
+(:mod:`explstm.finalists`). What is chosen is trained on all data. Nothing looks beyond the data
+given.
 
 Trials share one study (:mod:`explstm.study`); all train with the model's own seed, so that they
 differ by their parameters only. Where there is a time limit the search ends early enough for what
 comes after it.
 
-Source: the rule of one standard error: Breiman, Friedman, Olshen & Stone (1984), section 3.4.3; why
-the best of many disappoints: Cawley & Talbot (2010), On over-fitting in model selection, JMLR 11.
-
-Axes: N series, A candidates.
+Axes: N series.
 """
 
 import math
@@ -33,9 +29,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from explstm.apart import THREADS
 from explstm.calendar import default_season_length
 from explstm.errors import ExpLSTMError, TrainingError, UsageError
-from explstm.finetuning import pick_simplest
+from explstm.finalists import (
+    SETTLED,
+    Judge,
+    best_trials,
+    choose_finalist,
+    own_number,
+    tell_verdict,
+)
 from explstm.fingerprint import fingerprint_panel
 from explstm.forecaster import TRAINABLE_BACKENDS, ExpLSTM
 from explstm.frame import Fill, build_panel
@@ -44,7 +48,7 @@ from explstm.objective import Folds, cut_folds, train_and_score
 from explstm.panel import Panel
 from explstm.prediction import check_horizon
 from explstm.ragged import FloatArray
-from explstm.search_space import Knob, Params, make_space, own_params, show_value, with_params
+from explstm.search_space import Knob, Params, make_space, own_params, with_params
 from explstm.seasonality import check_season_lengths
 from explstm.study import (
     SharedStudy,
@@ -63,79 +67,18 @@ from explstm.study import (
     settle_trial,
     storage_path,
 )
-from explstm.trial import THREADS, require_engine
+from explstm.trial import require_engine
+from explstm.tuning_facts import trials_table
 
 if TYPE_CHECKING:
     from optuna import Trial
 
 N_TRIALS = 20
 N_WINDOWS = 2
-FINALISTS = 3
-"""Trials that are judged on the final window beside the model as it is."""
 LONGER = 1.3
 """How much longer a training on all data may take than one before the windows."""
 WAIT_SECONDS = 0.2
 OnTrial = Callable[[TrialRecord], None]
-
-
-@dataclass(frozen=True)
-class Tuning:
-    """What a tuning found.
-
-    Attributes:
-        records: Every trial.
-        trials: The same as a table: number, state, value, one column per window, one per knob,
-            seconds, seed, worker, retry_of, reason.
-        finalists: number, value (in the search), error (in the final window), and the mean
-            difference to the model as it is with its standard error, both missing for itself.
-        importance: knob, importance; empty where too few trials tell.
-        number: The trial that was chosen; None where it is the model as it is and that trial has no
-            result.
-        params: Its values.
-        own: The values of the model as it was.
-        improved: Whether these differ.
-        verdict: What was found, in one sentence.
-        seconds: Time that it took, the last training included.
-    """
-
-    records: tuple[TrialRecord, ...]
-    trials: pd.DataFrame
-    finalists: pd.DataFrame
-    importance: pd.DataFrame
-    number: int | None
-    params: Params
-    own: Params
-    improved: bool
-    verdict: str
-    seconds: float
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What is tuned on what: all that a process needs to take part in the search.
-
-    Attributes:
-        model: The model as it is.
-        knobs: What is varied.
-        own: Its own values.
-        folds: The windows.
-        h: Their steps.
-        path: The file of the study.
-        identity: What must be the same for trials to be comparable.
-    """
-
-    model: ExpLSTM
-    knobs: tuple[Knob, ...]
-    own: Params
-    folds: Folds
-    h: int
-    path: Path
-    identity: Mapping[str, Any]
-
-    @property
-    def seed(self) -> int:
-        """Of the sampler and of every training."""
-        return self.model.random_seed
 
 
 @dataclass
@@ -170,6 +113,67 @@ class _Stop(Exception):  # noqa: N818 - no error
 
 class _Pruned(Exception):  # noqa: N818 - no error
     """Leaves a training that is worse than most at the same point."""
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """What a tuning found.
+
+    Attributes:
+        records: Every trial.
+        trials: The same as a table: number, state, value, one column per window, one per knob,
+            seconds, seed, worker, retry_of, reason.
+        finalists: See :func:`explstm.finalists.choose_finalist`.
+        importance: knob, importance; empty where too few trials tell.
+        knobs: What was varied.
+        number: The trial that was chosen; None where it is the model as it is and that trial has no
+            result.
+        params: Its values.
+        own: The values of the model as it was.
+        improved: Whether these differ.
+        verdict: What was found, in one sentence.
+        seconds: Time that it took, the last training included.
+    """
+
+    records: tuple[TrialRecord, ...]
+    trials: pd.DataFrame
+    finalists: pd.DataFrame
+    importance: pd.DataFrame
+    knobs: tuple[Knob, ...]
+    number: int | None
+    params: Params
+    own: Params
+    improved: bool
+    verdict: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is tuned on what: all that a process needs to take part in the search.
+
+    Attributes:
+        model: The model as it is.
+        knobs: What is varied.
+        own: Its own values.
+        folds: The windows.
+        h: Their steps.
+        path: The file of the study.
+        identity: What must be the same for trials to be comparable.
+    """
+
+    model: ExpLSTM
+    knobs: tuple[Knob, ...]
+    own: Params
+    folds: Folds
+    h: int
+    path: Path
+    identity: Mapping[str, Any]
+
+    @property
+    def seed(self) -> int:
+        """Of the sampler and of every training."""
+        return self.model.random_seed
 
 
 def tune_model(
@@ -225,7 +229,7 @@ def tune_model(
             with _helped(plan, n_trials, clock, workers - 1):
                 search(shared, plan, n_trials, clock, on_trial)
             _refuse_to_go_on(clock, shared, n_trials, storage)
-            finalists, chosen = choose_finalist(plan, read_records(shared), clock)
+            finalists, chosen = choose_finalist(read_records(shared), _judge_on_final(plan, clock))
             _refuse_to_go_on(clock, shared, n_trials, storage)
             records, importance = read_records(shared), measure_importance(shared)
     params = plan.own if chosen is None else chosen.params
@@ -241,11 +245,12 @@ def tune_model(
         _refuse_to_go_on(clock, None, n_trials, storage)
     fitted.tuning_ = Tuning(
         records=tuple(records),
-        trials=to_table(records, plan.knobs),
+        trials=trials_table(records, plan.knobs),
         finalists=finalists,
         importance=pd.DataFrame(
             {"knob": list(importance), "importance": list(importance.values())}
         ),
+        knobs=plan.knobs,
         number=chosen.number if chosen else None,
         params=params,
         own=plan.own,
@@ -353,141 +358,29 @@ def run_trial(shared: SharedStudy, plan: Plan, trial: "Trial", clock: Clock) -> 
 
 def _reserve(records: Sequence[TrialRecord]) -> float:
     """Seconds that are needed after the search: for the finalists, and for the last training."""
-    own = [r for r in records if r.number == _own_number(records)]
-    rivals = _best(records)
+    own = [r for r in records if r.number == own_number(records)]
+    rivals = best_trials(records)
     if not own:
         return 0.0
     trainings = [r.seconds or 0.0 for r in (*own, *rivals)]
     return LONGER * ((sum(trainings) if rivals else 0.0) + max(trainings))
 
 
-def _own_number(records: Sequence[TrialRecord]) -> int | None:
-    """The complete trial with the model's own parameters: the first one, or what continued it."""
-    number: int | None = 0
-    while number is not None and number < len(records) and records[number].state == "requeued":
-        number = next((r.number for r in records if r.retry_of == number), None)
-    found = number is not None and number < len(records) and records[number].state == "complete"
-    return number if found else None
+def _judge_on_final(plan: Plan, clock: Clock) -> Judge:
+    """How finalists are judged: trained before the final window, and scored on it."""
 
+    def judge(record: TrialRecord) -> FloatArray | None:
+        def look_up(_row: Any) -> None:
+            if why := clock.why_stop(LONGER * (record.seconds or 0.0)):
+                raise _Stop(why)
 
-def _best(records: Sequence[TrialRecord]) -> list[TrialRecord]:
-    """The best trials of the search, as far as they are better than the model as it is."""
-    own = _own_number(records)
-    limit = math.inf if own is None else records[own].value or 0.0
-    better = [r for r in records if r.state == "complete" and r.number != own]
-    better = [r for r in better if r.value is not None and r.value < limit]
-    return sorted(better, key=lambda r: (r.value, r.number))[:FINALISTS]
-
-
-# ------------------------------------------------------------------------------------- the choice
-
-
-def choose_finalist(
-    plan: Plan, records: Sequence[TrialRecord], clock: Clock
-) -> tuple[pd.DataFrame, TrialRecord | None]:
-    """Judge the best trials on the final window, beside the model as it is.
-
-    Returns:
-        What :class:`Tuning` says of them, and the trial chosen: the simplest one within one
-        standard error of the best, where the model as it is is simpler than any other.
-    """
-    own = _own_number(records)
-    rivals = _best(records)
-    start = [] if own is None else [records[own]]
-    errors: dict[int, FloatArray] = {}
-    for record in (*start, *rivals) if rivals else ():
-        reserve = LONGER * max(r.seconds or 0.0 for r in (*start, *rivals))
+        model = with_params(plan.model, record.params)
         try:
-            errors[record.number] = _judge(plan, record.params, clock, reserve)
-        except TrainingError:
-            continue
-        except _Stop:
-            break
-    candidates = [r for r in (*start, *rivals) if r.number in errors]
-    is_told = start == candidates[:1] and len(candidates) > 1
-    chosen = start[0] if start else None
-    if is_told or (candidates and not start):
-        errors_AN1 = np.array([errors[r.number] for r in candidates])[:, :, None]
-        chosen = candidates[pick_simplest(errors_AN1)]
-    return _compare(candidates, errors, own), chosen
+            return train_and_score(model, [plan.folds.final], plan.h, on_step=look_up)[0]
+        except (_Stop, TrainingError):
+            return None
 
-
-def _judge(plan: Plan, params: Params, clock: Clock, reserve: float) -> FloatArray:
-    def look_up(_row: Any) -> None:
-        if why := clock.why_stop(reserve):
-            raise _Stop(why)
-
-    model = with_params(plan.model, params)
-    (errors_N,) = train_and_score(model, [plan.folds.final], plan.h, on_step=look_up)
-    return errors_N
-
-
-def _compare(
-    candidates: Sequence[TrialRecord], errors: Mapping[int, FloatArray], own: int | None
-) -> pd.DataFrame:
-    rows = []
-    for record in candidates:
-        error_N = errors[record.number]
-        row = {"number": record.number, "value": record.value, "error": float(error_N.mean())}
-        if own in errors and record.number != own:
-            worse_N = error_N - errors[own]
-            spread = float(worse_N.std() / math.sqrt(len(worse_N)))
-            row |= {"difference": float(worse_N.mean()), "standard_error": spread}
-        rows.append(row)
-    columns = ["number", "value", "error", "difference", "standard_error"]
-    return pd.DataFrame(rows, columns=columns)
-
-
-def tell_verdict(
-    records: Sequence[TrialRecord],
-    finalists: pd.DataFrame,
-    chosen: TrialRecord | None,
-    own: Params,
-) -> str:
-    """What was found, in one sentence."""
-    settled = sum(r.state in ("complete", "pruned", "failed") for r in records)
-    if chosen is None:
-        return "No trial came to an end; the model stays as it is."
-    start = f"{settled} trials: the model stays as it is, for "
-    first = _own_number(records)
-    if chosen.number == first:
-        if not _best(records):
-            return start + "none was better in the search."
-        if len(finalists) < 2:
-            return start + "there was no time to judge the best on the final window."
-        return start + (
-            "on the final window, which the search did not see, none was better by more than one "
-            "standard error."
-        )
-    changed = ", ".join(
-        f"{name}={show_value(value)}" for name, value in chosen.params.items() if value != own[name]
-    )
-    errors, gain = finalists.set_index("number")["error"], ""
-    if first in errors.index:
-        share = 1 - errors[chosen.number] / errors[first]
-        gain = f", {share:.1%} below the model as it was on the final window, which the search did "
-        gain += "not see"
-    return f"{settled} trials: {changed} (trial {chosen.number}){gain}."
-
-
-def to_table(records: Sequence[TrialRecord], knobs: Sequence[Knob]) -> pd.DataFrame:
-    """The record of every trial, as :class:`Tuning` says."""
-    n_windows = max((len(record.windows) for record in records), default=0)
-    rows, shown = [], {knob.name for knob in knobs if knob.choices}
-    for r in records:
-        windows = {f"window_{w + 1}": error for w, error in enumerate(r.windows)}
-        values = {knob.name: r.params.get(knob.name) for knob in knobs}
-        texts = {
-            name: show_value(value) if name in shown else value for name, value in values.items()
-        }
-        row = {"number": r.number, "state": r.state, "value": r.value, **windows, **texts}
-        more = {"seconds": r.seconds, "seed": r.seed, "worker": r.worker}
-        rows.append({**row, **more, "retry_of": r.retry_of, "reason": r.reason})
-    windows_W = [f"window_{w + 1}" for w in range(n_windows)]
-    names = [knob.name for knob in knobs]
-    ends = ["seconds", "seed", "worker", "retry_of", "reason"]
-    table = pd.DataFrame(rows, columns=["number", "state", "value", *windows_W, *names, *ends])
-    return table.astype({"retry_of": "Int64", "seed": "Int64"})
+    return judge
 
 
 # ------------------------------------------------------------------------------- processes, places
@@ -562,7 +455,7 @@ def _refuse_to_go_on(
     where = "when all trials were done"
     if shared is not None:
         states = [record.state for record in read_records(shared)]
-        settled = sum(state in ("complete", "pruned", "failed") for state in states)
+        settled = sum(state in SETTLED for state in states)
         where = f"after {settled} of {n_trials} trials"
     kept = "nothing is kept without a storage"
     if storage is not None:

@@ -7,8 +7,8 @@ and nothing else.
 Axes: N series, W windows, H horizon, S rows of the table.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,16 +21,6 @@ from explstm.ragged import FloatArray
 from explstm.tables import make_table
 
 CUTOFF = "cutoff"
-
-
-class Forecaster(Protocol):
-    """What rolling origins need of a model."""
-
-    def fit(self, df: Any, h: int) -> Any:
-        """Train on a panel."""
-
-    def predict(self, df: Any, h: int, level: Sequence[float] | None) -> Any:
-        """Forecast a panel, as a table: id, date, and a column for every quantity."""
 
 
 def check_windows(n_windows: int, step_size: int, refit: bool | int = False) -> None:
@@ -74,22 +64,20 @@ def cut_windows(panel: Panel, h: int, n_windows: int, step_size: int) -> list[Pa
 
 
 def forecast_windows(
-    model: Forecaster,
     pasts: Sequence[Panel],
     h: int,
-    level: Sequence[float] | None,
+    predict: Callable[[Panel], Any],
     *,
-    fits: bool,
-    refit: bool | int,
+    fit: Callable[[Panel], Any] | None = None,
+    refit: bool | int = False,
 ) -> dict[str, FloatArray]:
     """Forecast every window from its past alone.
 
     Args:
-        model: It is fitted here, where ``fits``.
         pasts: Of the windows, oldest first.
         h: Horizon.
-        level: Intervals, in per cent.
-        fits: Whether the model is trained, on the first past at least.
+        predict: Makes a table of a past: id, date, and a column for every quantity.
+        fit: Trains what predicts, on the first past at least.
         refit: Whether it is trained again on every past, or on every so many.
 
     Returns:
@@ -97,9 +85,9 @@ def forecast_windows(
     """
     columns: dict[str, list[FloatArray]] = {}
     for window, past in enumerate(pasts):
-        if fits and (window == 0 or (refit and window % int(refit) == 0)):
-            model.fit(past, h=h)
-        table = model.predict(past, h=h, level=level)
+        if fit is not None and (window == 0 or (refit and window % int(refit) == 0)):
+            fit(past)
+        table = predict(past)
         for name in list(table.columns)[2:]:
             values_NH = np.asarray(table[name].to_numpy(), dtype=np.float64).reshape(-1, h)
             columns.setdefault(str(name), []).append(values_NH)

@@ -1,0 +1,135 @@
+"""The commands that make forecasts and models: forecast, fit, pretrain."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from explstm.cli.arguments import (
+    Backend,
+    Debug,
+    File,
+    Force,
+    Horizon,
+    Json,
+    Out,
+    Plot,
+    Seed,
+    Settings,
+    spread_options,
+)
+from explstm.options import DataOptions, parse_settings
+from explstm.screen import Screen
+
+
+@spread_options
+def forecast(
+    file: File,
+    horizon: Horizon,
+    data: DataOptions,
+    model: Annotated[
+        Path | None, typer.Option(help="Saved model, or the run folder of explstm fit.")
+    ] = None,
+    backend: Backend = None,
+    out: Out = Path("explstm-forecast"),
+    level: Annotated[
+        list[float] | None, typer.Option(help="Interval in per cent. Repeatable.")
+    ] = None,
+    evaluate: Annotated[
+        bool, typer.Option("--evaluate", help="Hold out the last steps and score the forecast.")
+    ] = False,
+    settings: Settings = None,
+    seed: Seed = 1,
+    plot: Plot = False,
+    force: Force = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Forecast a file: with the pretrained model, a saved one, or one trained on it first."""
+    from explstm import pipeline
+
+    screen = Screen(as_json)
+    with screen.progress("training") as on_step:
+        outcome = pipeline.forecast_file(
+            file,
+            horizon,
+            out,
+            data,
+            saved=model,
+            backend=backend,
+            settings=parse_settings(settings or []),
+            seed=seed,
+            level=level or [],
+            evaluate=evaluate,
+            plot=plot,
+            force=force,
+            on_step=on_step,
+        )
+    screen.show_outcome(outcome, out)
+
+
+@spread_options
+def fit(
+    file: File,
+    horizon: Horizon,
+    data: DataOptions,
+    backend: Backend = None,
+    out: Out = Path("explstm-model"),
+    settings: Settings = None,
+    seed: Seed = 1,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where an interrupted fit stopped.")
+    ] = False,
+    plot: Plot = False,
+    force: Force = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Train a model on a file and save it."""
+    from explstm import pipeline
+
+    screen = Screen(as_json)
+    with screen.progress("training") as on_step:
+        outcome = pipeline.fit_file(
+            file,
+            horizon,
+            out,
+            data,
+            backend=backend,
+            settings=parse_settings(settings or []),
+            seed=seed,
+            resume=resume,
+            plot=plot,
+            force=force,
+            on_step=on_step,
+        )
+    screen.show_outcome(outcome, out)
+
+
+def pretrain(
+    config: Annotated[Path, typer.Option(help="TOML file with network, prior and training.")],
+    backend: Annotated[str, typer.Option(help="Engine: torch or tensorflow.")] = "torch",
+    device: Annotated[str, typer.Option(help="Where PyTorch computes, such as cuda.")] = "cpu",
+    out: Out = Path("explstm-pretrained"),
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where an interrupted run stopped.")
+    ] = False,
+    force: Force = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Pretrain a network on made series, as the model of the package was."""
+    from explstm.commands.pretrain import pretrain_network
+
+    screen = Screen(as_json)
+    with screen.progress("pretraining") as on_step:
+        outcome = pretrain_network(
+            config,
+            out,
+            backend=backend,
+            device=device,
+            resume=resume,
+            force=force,
+            on_step=on_step,
+        )
+    screen.show_outcome(outcome, out)

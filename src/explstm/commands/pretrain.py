@@ -1,0 +1,66 @@
+"""``explstm pretrain``: a configuration in, a pretrained network out."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from explstm import pretrain
+from explstm.bundle import save_bundle
+from explstm.models.engine import make_engine
+from explstm.models.spec import init_weights
+from explstm.pipeline import MODEL, Outcome, kept_checkpoint, write_record
+from explstm.runfolder import open_run
+from explstm.training import train
+
+
+def pretrain_network(
+    config: Path,
+    out: Path,
+    *,
+    backend: str = "torch",
+    device: str = "cpu",
+    resume: bool = False,
+    force: bool = False,
+    on_step: Callable[[Any], None] | None = None,
+) -> Outcome:
+    """Pretrain a network on the synthetic prior and save it in ``out/model``.
+
+    Args:
+        config: TOML file, see :class:`explstm.pretrain.PretrainConfig`.
+        out: The run folder to make.
+        backend: ``"torch"`` or ``"tensorflow"``.
+        device: Where PyTorch computes, such as ``"cuda"``.
+        resume: Continue from the checkpoint of an interrupted run.
+        force: Replace an older run folder; without ``resume`` also its checkpoint.
+        on_step: Called with every row of the training log.
+    """
+    arguments = {"file": config, **locals()}
+    run_config = pretrain.read_config(config)
+    arguments["seed"] = run_config.training.random_seed
+    with open_run(out, force=force) as run, kept_checkpoint(out, resume, force) as checkpoint:
+        spec = run_config.network
+        weights = init_weights(spec, arguments["seed"])
+        engine = make_engine(backend, spec, weights, device=device)  # type: ignore[arg-type]
+        result = train(
+            engine,
+            pretrain.PriorBatches(run_config),
+            run_config.training,
+            validate=pretrain.judge_on(run_config),
+            checkpoint_dir=checkpoint,
+            resume=resume,
+            on_step=on_step,
+            identity=pretrain.describe(run_config),
+        )
+        save_bundle(
+            run.path / MODEL,
+            spec,
+            result.weights,
+            pretrain.to_settings(run_config).model_dump(mode="json"),
+            data_fingerprint="synthetic",
+        )
+        run.write_table("training.csv", pd.DataFrame([asdict(row) for row in result.log]))
+        write_record(run, "pretrain", arguments)
+    return Outcome(None, None, ())
