@@ -107,14 +107,7 @@ def judge_set(group: Group, options: argparse.Namespace) -> dict:
     started = time.process_time()
     default = with_params(model, {}).fit(group.train, h=group.horizon)
     fitting = time.process_time() - started
-    trials = found.trials[found.trials["state"] == "complete"]
-    params = found.params
-    if len(trials):
-        best = int(trials.sort_values(["value", "number"])["number"].iloc[0])
-        params = dict(found.records[best].params)
-    unchecked = tuned
-    if params != found.params:
-        unchecked = with_params(model, params).fit(group.train, h=group.horizon)
+    unchecked = fit_unchecked(model, found, group)
     scores = {
         name: mase(group, fitted)
         for name, fitted in zip(MODELS, (default, tuned, unchecked), strict=True)
@@ -130,9 +123,20 @@ def judge_set(group: Group, options: argparse.Namespace) -> dict:
     }
 
 
+def fit_unchecked(model, found, group: Group):
+    """The model with the parameters of the best trial of the search, fitted as the others."""
+    from explstm.search_space import with_params
+
+    complete = [record for record in found.records if record.state == "complete"]
+    best = min(complete, key=lambda record: (record.value, record.number), default=None)
+    params = found.own if best is None else best.params
+    return with_params(model, params).fit(group.train, h=group.horizon)
+
+
 def mase(group: Group, model) -> float:
     """Mean over series of the mean absolute scaled error; series that never change are left out."""
-    table = group.test[["unique_id", "ds"]].merge(model.predict(), how="left")
+    forecast = model.predict(group.train, h=group.horizon)
+    table = group.test[["unique_id", "ds"]].merge(forecast, how="left")
     error_NH = np.abs(group.actuals_NH() - table["ExpLSTM"].to_numpy().reshape(-1, group.horizon))
     ids = group.test["unique_id"].unique()
     histories = {name: rows.to_numpy() for name, rows in group.train.groupby("unique_id")["y"]}

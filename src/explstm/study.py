@@ -294,14 +294,17 @@ def _requeue(study: "Study", trial: "FrozenTrial", deaths: int) -> None:
     optuna = _import_optuna()
     retried = _find_retried(study.get_trials(deepcopy=False))
     if trial.number not in retried and deaths < MOST_DEATHS:
-        # One that died before it was given all its parameters had been promised some.
-        promised = trial.system_attrs.get("fixed_params", {})
         kept = {name: trial.user_attrs[name] for name in ("own",) if name in trial.user_attrs}
         study.enqueue_trial(
-            {**promised, **trial.params},
+            _promised(trial),
             user_attrs={**kept, "retry_of": trial.number, "deaths": deaths},
         )
     study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+
+
+def _promised(trial: "FrozenTrial") -> Params:
+    """Its parameters; one that died before it was given them all had been promised some."""
+    return {**trial.system_attrs.get("fixed_params", {}), **trial.params}
 
 
 def _deaths(trial: "FrozenTrial") -> int:
@@ -431,7 +434,7 @@ def _to_record(knobs: Sequence[Knob], trial: "FrozenTrial", retried: bool) -> Tr
         state=state,
         value=trial.value,
         windows=tuple(attrs.get("windows", ())),
-        params=_decode(knobs, trial.params),
+        params=_decode(knobs, _promised(trial)),
         seconds=attrs.get("seconds"),
         worker=attrs.get("worker", ""),
         seed=attrs.get("seed"),
