@@ -141,9 +141,10 @@ def make_space(
     model = with_params(model, fixed)
     knobs |= read
     own = own_params(model, knobs)
-    kept = [_fit_to_series(knob, own[name], panel) for name, knob in knobs.items()]
     for name, change in read.items():
         _refuse_outside(model, change, own[name])
+    fitted = [_fit_to_model(knob, own[name], model) for name, knob in knobs.items()]
+    kept = [_fit_to_series(knob, own[knob.name], panel) for knob in fitted]
     return model, tuple(knob for knob in kept if len(knob.ends()) > 1)
 
 
@@ -220,13 +221,24 @@ def _refuse_outside(model: ExpLSTM, knob: Knob, own: Any) -> None:
         )
 
 
+def _fit_to_model(knob: Knob, own: Any, model: ExpLSTM) -> Knob:
+    """The knob with the model's own value, without choices that its other settings rule out."""
+    if not knob.choices:
+        return replace(knob, low=min(knob.low, own), high=max(knob.high, own))
+    choices = knob.choices if knob.holds(own) else (*knob.choices, own)
+    return replace(knob, choices=tuple(c for c in choices if _is_possible(model, knob.name, c)))
+
+
+def _is_possible(model: ExpLSTM, name: str, value: Any) -> bool:
+    try:
+        with_params(model, {name: value})
+    except UsageError:
+        return False
+    return True
+
+
 def _fit_to_series(knob: Knob, own: Any, panel: Panel | None) -> Knob:
     """The knob without choices that these series make impossible or all the same."""
-    if not knob.holds(own):  # of the table: the model's own value joins it
-        if knob.choices:
-            knob = replace(knob, choices=(*knob.choices, own))
-        else:
-            knob = replace(knob, low=min(knob.low, own), high=max(knob.high, own))
     if panel is None or not knob.choices:
         return knob
     if knob.name == "growth" and (panel.y_S <= 0).any():
