@@ -22,6 +22,8 @@ def test_rivals_are_the_complete_trials_better_than_the_own_one():
     many = [record(0, 9.0), *(record(n, 1.0 + n) for n in range(1, 7))]
     assert [r.number for r in best_trials(many)] == [1, 2, 3]
     assert FINALISTS == 3
+    same = [record(0, 9.0), record(1, 2.0), record(2, 2.0), record(3, 1.0), record(4, 2.5)]
+    assert [r.number for r in best_trials(same)] == [3, 1, 4], "equal errors are the same model"
 
 
 def test_the_own_trial_is_found_where_it_was_continued():

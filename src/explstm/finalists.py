@@ -41,9 +41,10 @@ def best_trials(records: Sequence[TrialRecord]) -> list[TrialRecord]:
     """The best trials of the search, as far as they are better than the model as it is."""
     own = own_number(records)
     limit = math.inf if own is None else records[own].value or 0.0
-    better = [r for r in records if r.state == "complete" and r.number != own]
-    better = [r for r in better if r.value is not None and r.value < limit]
-    return sorted(better, key=lambda r: (r.value, r.number))[:FINALISTS]
+    complete = [(r.value, r.number) for r in records if r.state == "complete"]
+    better = sorted((value, n) for value, n in complete if value is not None and value < limit)
+    first = {value: number for value, number in reversed(better)}  # equal errors, equal forecasts
+    return [records[first[value]] for value in sorted(first)][:FINALISTS]
 
 
 def choose_finalist(
