@@ -3,7 +3,8 @@
     python benchmarks/tuning.py --out tuning.jsonl                    # from the pretrained model
     python benchmarks/tuning.py --init random --out scratch.jsonl
 
-A set is about 58 series that lie together in M1, M3 or Tourism, three sets per frequency. Tuning
+A set is about 58 series that lie together in M1, M3 or Tourism, of those that have room for the
+windows of a tuning, three sets per frequency. Tuning
 sees the training part; the test part, which it never sees, judges three models fitted on the
 training part: the default, the one that tuning returns, and the best trial of the search, which is
 what tuning would return without its check on the final window. The error is MASE; figures are
@@ -20,6 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from explstm.datasets.competitions import PACKAGED, Group, load_groups
+from explstm.objective import SHORTEST_PAST
 
 SERIES = 58
 SETS_PER_GROUP = 3
@@ -57,7 +59,8 @@ def make_sets() -> list[tuple[str, Group]]:
     sets = []
     for competition in PACKAGED:
         for group in load_groups(competition):
-            ids = group.train["unique_id"].unique()
+            steps = group.train.groupby("unique_id", sort=False).size()
+            ids = steps.index[steps >= 2 * group.horizon + SHORTEST_PAST].to_numpy()
             blocks = np.array_split(ids, max(len(ids) // SERIES, SETS_PER_GROUP))
             places = np.linspace(0, len(blocks) - 1, SETS_PER_GROUP).round().astype(int)
             sets += [
