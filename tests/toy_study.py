@@ -25,7 +25,8 @@ def judge(params: dict) -> float:
 
 def run_toy(path: Path, n_trials: int, seconds: float = 0.0) -> None:
     with open_toy(path) as shared:
-        while True:
+        given_up = time.monotonic() + 60
+        while time.monotonic() < given_up:
             trial = claim_trial(shared, n_trials)
             if trial is not None:
                 time.sleep(seconds)
@@ -35,6 +36,7 @@ def run_toy(path: Path, n_trials: int, seconds: float = 0.0) -> None:
                 time.sleep(0.05)
             else:
                 return
+    raise TimeoutError("a trial runs that no process works on")
 
 
 if __name__ == "__main__":
