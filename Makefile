@@ -2,6 +2,7 @@
 #   make demo    both frameworks against the baselines on air passengers, into explstm-demo/
 #   make test    all checks, then all tests
 #   make check   format, lint, types, import contracts
+#   make docs    the documentation site, into site/; fails on any warning
 #   make bench   the benchmarks print their tables; cells.py and time_to_error.py take hours and
 #                are run by hand
 #   make clean   remove what the targets above made
@@ -14,7 +15,7 @@ PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 RUNS := .venv/.runs
 TESTS := .venv/.tests
 
-.PHONY: demo test check bench clean
+.PHONY: demo test check docs bench clean
 
 demo: $(RUNS)
 	$(BIN)/explstm demo --force
@@ -28,6 +29,9 @@ check: $(TESTS)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+docs: $(TESTS)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 bench: $(TESTS)
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/parity.py
@@ -39,7 +43,7 @@ bench: $(TESTS)
 	$(BIN)/python benchmarks/m3.py --backend tensorflow
 
 clean:
-	rm -rf .venv explstm-demo dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf .venv explstm-demo dist site .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 
 # torch comes first and pinned, so that nothing else can choose its version.
 $(RUNS): pyproject.toml constraints.txt

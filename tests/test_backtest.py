@@ -136,6 +136,13 @@ def test_the_classical_models_and_their_median_take_part():
     assert result.methods == (*AUTO, MEDIAN, *NAIVE)
 
 
+def test_settings_of_a_training_leave_the_pretrained_model_as_it_is(plain, panel):
+    shorter = run_backtest(make_task(panel, settings={**QUICK, "window": 6}), [PRETRAINED])
+    np.testing.assert_array_equal(shorter.forecasts[PRETRAINED], plain.forecasts[PRETRAINED])
+    linear = run_backtest(make_task(panel, settings={"growth": "difference"}), [PRETRAINED])
+    assert (linear.forecasts[PRETRAINED] != plain.forecasts[PRETRAINED]).all()
+
+
 @pytest.mark.slow
 def test_the_lstm_is_trained_in_both_frameworks_on_what_comes_before_the_windows(panel):
     done = []

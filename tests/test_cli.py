@@ -5,12 +5,13 @@ import os
 import shlex
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import explstm
-from explstm import cli
+from explstm import cli, windows
 from explstm.errors import BusyError, ModelFileError, TrainingError
 
 SMALL = ["--set", "max_steps=2", "--set", "hidden_sizes=[4]"]
@@ -63,7 +64,9 @@ def test_a_model_is_fitted_and_used_without_its_framework(file):
 
 def test_evaluation_shows_the_metrics(file, capsys):
     assert cli.run(forecast("--evaluate", "--season-length", "1")) == 0
-    assert "sMAPE" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    for text in ("sMAPE", "ExpLSTM", "SeasonalNaive", "LogDrift"):
+        assert text in shown
 
 
 def test_a_benchmark_shows_scores_and_coverage_near_and_far(file, capsys):
@@ -294,3 +297,72 @@ def test_the_module_runs_as_the_command(file):
         [sys.executable, "-m", "explstm", "--version"], capture_output=True, text=True
     )
     assert done.stdout == "0.1.0\n"
+
+
+def test_a_backtest_says_whether_the_model_beats_the_last_value(file, capsys):
+    file.write_text("ds,y\n" + "\n".join(f"{step},{100 + step}" for step in range(20)))
+    arguments = ["backtest", "sales.csv", "--horizon", "2", "--windows", "3"]
+    assert cli.run([*arguments, "--method", "pretrained", "--season-length", "1"]) == 0
+    shown = capsys.readouterr().out
+    verdict = json.loads(Path("explstm-backtest/verdict.json").read_text())
+    assert verdict["verdicts"][0]["method"] == "Pretrained"
+    assert shown.rstrip().endswith(verdict["sentence"])
+    assert "SeasonalNaive" in shown and "coverage-80" in shown
+    cli.run([*arguments, "--method", "pretrained", "--json", "--force"])
+    out = json.loads(capsys.readouterr().out)
+    assert {row["model"] for row in out["scores"]} >= {"Pretrained", "LogDrift"}
+    assert out["judgement"]["verdicts"][0]["method"] == "Pretrained"
+
+
+def test_a_backtest_of_too_short_a_series_says_so(file, capsys):
+    assert cli.run(["backtest", "sales.csv", "--horizon", "2", "--method", "pretrained"]) == 3
+    assert "8 windows of 2 steps, 2 apart, take 16" in capsys.readouterr().err
+    assert cli.run(["backtest", "sales.csv", "--horizon", "2", "--set", "init=random"]) == 2
+    assert "--method Scratch/torch" in capsys.readouterr().err
+    assert not Path("explstm-backtest").exists()
+
+
+def test_an_audit_finds_nothing_in_the_product_and_a_leak_ends_with_an_exit_code(
+    file, capsys, monkeypatch
+):
+    file.write_text("ds,y\n" + "\n".join(f"{step},{100 + step**2}" for step in range(20)))
+    arguments = ["audit", "sales.csv", "--horizon", "2", "--windows", "1", "--season-length", "1"]
+    assert cli.run(arguments) == 0
+    assert "No leak found" in capsys.readouterr().out
+    keep = windows.keep_steps
+
+    def keep_scaled_by_all(panel, begin, end):
+        past = keep(panel, begin, end)
+        return replace(past, y_S=past.y_S / panel.y_S.mean())
+
+    monkeypatch.setattr(windows, "keep_steps", keep_scaled_by_all)
+    assert cli.run([*arguments, "--force", "--json"]) == 1
+    assert "windows" in json.loads(capsys.readouterr().out)["leaking"]
+    assert Path("explstm-audit/audit.csv").exists()
+
+
+def test_intervals_are_calibrated_where_asked(file, capsys):
+    file.write_text("ds,y\n" + "\n".join(f"{step},{100 + step**2 % 7}" for step in range(40)))
+    found = {}
+    for intervals in ("model", "conformal"):
+        arguments = ["forecast", "sales.csv", "--horizon", "2", "--level", "80", "--force"]
+        assert cli.run([*arguments, "--intervals", intervals, "--json"]) == 0
+        found[intervals] = json.loads(capsys.readouterr().out)["forecast"]
+    for own, calibrated in zip(found["model"], found["conformal"], strict=True):
+        assert own["ExpLSTM"] == pytest.approx(calibrated["ExpLSTM"], rel=1e-12)
+        assert own["ExpLSTM-hi-80"] != pytest.approx(calibrated["ExpLSTM-hi-80"], rel=1e-5)
+    assert cli.run(["forecast", "sales.csv", "--horizon", "2", "--intervals", "wide"]) == 2
+
+
+def test_growth_is_told_in_words_and_kept_as_facts(file, capsys):
+    rows = [f"{2000 + step},{100 * 1.02**step:.6f}" for step in range(30)]
+    file.write_text("ds,y\n" + "\n".join(rows))
+    arguments = ["growth", "sales.csv", "--horizon", "3", "--no-plot"]
+    assert cli.run(arguments) == 0
+    assert "% per step" in capsys.readouterr().out
+    assert cli.run([*arguments, "--json", "--force"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["facts"][0]["recent_rate"] == pytest.approx(0.02, rel=1e-4)
+    assert (
+        found["sentences"]["series"][0] in Path("explstm-growth/growth-sentences.csv").read_text()
+    )

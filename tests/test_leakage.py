@@ -4,13 +4,16 @@ from functools import cache
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from explstm import ExpLSTM, ModelSpec
+from explstm import ExpLSTM, ModelSpec, UsageError
+from explstm.alterations import ALTERATIONS
 from explstm.frame import keep_steps
 from explstm.growth import from_growth_space, to_growth_space
+from explstm.leakage import audit_leakage, largest_change
 from explstm.origins import OriginBatches, last_windows
 from explstm.scaling import GROWTH_NAMES
 from panels import grow, make_panel
@@ -176,3 +179,130 @@ def test_a_forecast_at_a_cutoff_knows_nothing_of_what_follows(lengths, seed, hel
 def fitted_model():
     table, _, _ = make_tables([30, 40], 1, 1)
     return ExpLSTM(spec=ModelSpec(hidden_sizes=(4,)), **FITTED).fit(table, h=3)
+
+
+# ------------------------------------------------------------------------ the audit of a forecaster
+
+
+def repeat_last(df, h, n_windows, step_size, *, unit=None, rng=None):
+    """A naive forecaster that is written as users write them, and may look where it should not."""
+    rows = []
+    for name, series in df.groupby("unique_id"):
+        y, ds = series["y"].to_numpy(), series["ds"].to_numpy()
+        for window in range(n_windows):
+            cutoff = len(y) - h - (n_windows - 1 - window) * step_size
+            scale = 1.0 if unit is None else unit(y)
+            noise = 0.0 if rng is None else rng.normal()
+            rows.append(
+                pd.DataFrame(
+                    {
+                        "unique_id": name,
+                        "ds": ds[cutoff : cutoff + h],
+                        "cutoff": ds[cutoff - 1],
+                        "last": y[cutoff - 1] / scale * scale + noise,
+                        "scale": scale,
+                    }
+                )
+            )
+    return pd.concat(rows, ignore_index=True)
+
+
+@pytest.fixture
+def sales():
+    rng = np.random.default_rng(5)
+    dates = {"a": pd.date_range("2020-01-31", periods=30, freq="ME")}
+    dates["b"] = pd.date_range("2021-06-30", periods=20, freq="ME")
+    tables = [
+        pd.DataFrame({"unique_id": name, "ds": ds, "y": grow(rng, len(ds))})
+        for name, ds in dates.items()
+    ]
+    return pd.concat(tables, ignore_index=True)
+
+
+def test_a_forecaster_that_knows_its_past_alone_passes(sales):
+    report = audit_leakage(sales, 3, forecast=repeat_last, n_windows=3, step_size=2)
+    assert not report.leaks and report.checks == ("forecast",)
+    rows = report.table
+    assert (rows["change"] == 0).all() and set(rows["alteration"]) == set(ALTERATIONS)
+    assert set(rows.loc[rows["unique_id"] == "a", "cutoff"]) == {
+        *("2021-11-30", "2022-01-31", "2022-03-31"),
+    }
+    assert "No leak found" in report.sentence and "6 cutoffs" in report.sentence
+
+
+def test_a_scale_of_the_whole_series_is_found_and_sized(sales):
+    def scaled(*args):
+        return repeat_last(*args, unit=np.max)
+
+    line = sales.assign(y=sales.groupby("unique_id").cumcount() + 1.0)
+    report = audit_leakage(line, 3, forecast=scaled, alterations=["times-ten", "shuffled"])
+    rows = report.table.set_index(["alteration", "unique_id", "cutoff"])
+    # the largest value lies after every cutoff: ten times it is a change of nine tenths
+    assert rows.loc[("times-ten", "a", "2022-03-31"), "change"] == pytest.approx(0.9)
+    assert not rows["leaks"].loc["shuffled"].any()  # which does not move a maximum
+    assert report.leaks and report.leaking == ("forecast",)
+    assert "Leak found, it begins in: forecast: series 'a'" in report.sentence
+    assert "(times-ten)" in report.sentence
+
+
+def test_a_curve_chosen_by_the_whole_series_is_found_by_negative_values(sales):
+    def choosing(*args):
+        return repeat_last(*args, unit=lambda y: 2.0 if (y > 0).all() else 1.0)
+
+    found = audit_leakage(sales, 3, forecast=choosing).table
+    assert set(found.loc[found["leaks"], "alteration"]) == {"negated"}
+
+
+def test_a_length_of_the_whole_series_is_found_where_the_future_ends_elsewhere(sales):
+    found = audit_leakage(sales, 3, forecast=lambda *a: repeat_last(*a, unit=len)).table
+    assert set(found.loc[found["leaks"], "alteration"]) == {"cut", "continued"}
+
+
+def test_what_is_random_is_told_from_what_leaks(sales):
+    rng = np.random.default_rng(1)
+
+    def random(*args):
+        return repeat_last(*args, rng=rng)
+
+    with pytest.raises(UsageError, match=r"differs by .* from one run to the next on the same"):
+        audit_leakage(sales, 3, forecast=random)
+    assert not audit_leakage(sales, 3, forecast=random, tolerance=0.5, n_windows=1).leaks
+
+
+def test_our_forecaster_passes_in_either_kind_of_table_and_any_names(sales):
+    report = audit_leakage(sales, 3, n_windows=2, step_size=3)
+    assert not report.leaks
+    other = pl.from_pandas(sales.rename(columns={"unique_id": "shop", "ds": "at", "y": "sold"}))
+    names = {"id_col": "shop", "time_col": "at", "target_col": "sold"}
+
+    def forecast(*args):
+        return ExpLSTM().cross_validation(*args, level=[80], **names)
+
+    again = audit_leakage(other, 3, forecast=forecast, n_windows=2, alterations=["noise"], **names)
+    assert not again.leaks and len(again.table) == 4
+
+
+def test_a_forecaster_that_fails_or_leaves_rows_out_is_told(sales):
+    def fail(df, *args):
+        if (df["y"] < 0).any():
+            raise ValueError("log of a negative number")
+        return repeat_last(df, *args)
+
+    with pytest.raises(UsageError, match=r"failed .* \(negated: log of a negative number\)"):
+        audit_leakage(sales, 3, forecast=fail)
+    with pytest.raises(UsageError, match="no row for series 'a', date 2022-02-28"):
+        audit_leakage(sales, 3, forecast=lambda *args: repeat_last(*args).iloc[3:])
+    with pytest.raises(UsageError, match="no column 'cutoff'"):
+        audit_leakage(sales, 3, forecast=lambda *args: repeat_last(*args).drop(columns="cutoff"))
+    with pytest.raises(UsageError, match="alterations='twice'"):
+        audit_leakage(sales, 3, alterations=["twice"])
+
+
+def test_changes_are_relative_and_infinite_where_nothing_compares():
+    one = np.array([1.0, -2.0, np.nan, 0.0])
+    assert largest_change(one, one.copy()) == 0
+    assert largest_change(one, np.array([1.0, -2.5, np.nan, 0.0])) == pytest.approx(0.2)
+    assert largest_change(one, np.array([1.0, -2.0, 3.0, 0.0])) == np.inf
+    assert largest_change(one, one[:3]) == np.inf
+    assert largest_change(np.array(["log"]), np.array(["linear"])) == np.inf
+    assert largest_change(np.array([1.0]), np.array([1.0 + 2**-52])) > 0

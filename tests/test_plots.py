@@ -165,3 +165,32 @@ def test_a_missing_plotting_library_is_named_with_the_command_that_installs_it()
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "seaborn" in done.stdout and "pip install 'explstm[plots]'" in done.stdout
+
+
+def test_a_growth_figure_shows_rates_above_and_the_level_below():
+    nan = np.nan
+    facts = pd.DataFrame(
+        {
+            "unique_id": "air", "ds": pd.date_range("2024-01-01", periods=4, freq="MS"),
+            "y": [1.0, 2.0, 4.0, nan], "forecast": [nan, nan, nan, 6.0],
+            "lo": [nan, nan, nan, 5.0], "hi": [nan, nan, nan, 7.0], "unit": "growth",
+            "rate": [nan, 1.0, 1.0, 0.5], "rate_lo": [nan, nan, nan, 0.25],
+            "rate_hi": [nan, nan, nan, 0.75], "ceiling": 8.0,
+            "broken": [False, False, True, False],
+        }
+    )  # fmt: skip
+    rates, level = plots.draw_growth(facts).axes
+    assert lines_by_label(rates)["forecast"] == [0.5]
+    assert lines_by_label(rates)["past"][1:] == [1.0, 1.0]
+    assert legend_of(level) == ["actual", "forecast", "ceiling", "change of pace"]
+    assert lines_by_label(level)["ceiling"] == [8.0] * 4
+    assert level.get_yscale() == "log"
+    rates.figure.canvas.draw()
+    assert any(tick.get_text().endswith(" %") for tick in rates.get_yticklabels())
+    changes = facts.assign(unit="change", ceiling=nan, broken=False)
+    many = pd.concat([changes.assign(unique_id=f"s{i}") for i in range(6)])
+    figure = plots.draw_growth(many)
+    assert [axis.get_title() for axis in figure.axes[::2]] == ["s0", "s1", "s2", "s3"]
+    assert figure.get_supxlabel() == "the first 4 of 6 series"
+    assert figure.axes[1].get_yscale() == "linear"
+    assert figure.axes[0].get_ylabel().startswith("change per period")

@@ -27,15 +27,17 @@ import numpy as np
 import pandas as pd
 
 from explstm.apart import run_apart
-from explstm.baselines import naive_forecasts
+from explstm.baselines import NAIVE, naive_forecasts
 from explstm.classical import AUTO, forecast_classical
 from explstm.config import choose
+from explstm.conformal import INTERVALS, ConformalForecaster
 from explstm.forecaster import TRAINING_FIELDS, ExpLSTM
 from explstm.frame import Panel, forecast_frame, keep_steps, panel_frame
 from explstm.holdout import validation_size
 from explstm.metrics import evaluate_forecast
 from explstm.models.engine import FRAMEWORK_MODULES
 from explstm.ragged import FloatArray, mean_change
+from explstm.verdict import Judgement, judge_all
 from explstm.windows import CUTOFF, cut_windows, forecast_windows, window_frame
 
 PRETRAINED = "Pretrained"
@@ -45,7 +47,6 @@ TRAINED = {
     "Scratch/torch": ("torch", "random"),
     "Scratch/tensorflow": ("tensorflow", "random"),
 }
-NAIVE = ("Naive", "SeasonalNaive", "Drift", "LogDrift")
 MEDIAN = "MedianOfClassical"
 CHOOSABLE = (PRETRAINED, *TRAINED, *AUTO)
 """Methods that are asked for; the naive forecasts always take part."""
@@ -69,6 +70,8 @@ class Task:
         level: Intervals, in per cent.
         refit: Whether the LSTM is trained before every window.
         seed: Of its training.
+        intervals: ``"model"`` for those of the LSTM itself, ``"conformal"`` for such as its errors
+            before each cutoff ask for (:mod:`explstm.conformal`).
         settings: Keyword arguments of :class:`explstm.ExpLSTM`, without backend, init and seed.
             Those of a training do not concern the pretrained model.
     """
@@ -81,6 +84,7 @@ class Task:
     level: tuple[float, ...] = LEVELS
     refit: bool = False
     seed: int = 1
+    intervals: str = "model"
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -96,6 +100,8 @@ class Backtest:
         by_horizon: model, step, metric, value; means over series and cutoffs.
         scales: unique_id, cutoff, scale: the mean change over a season before the cutoff, the unit
             of MASE; missing where it is 0 or unknown.
+        judgement: Whether each method beats the naive forecasts, and which to use; None where there
+            is nothing beside these.
         seconds: model, seconds.
     """
 
@@ -105,6 +111,7 @@ class Backtest:
     scores: pd.DataFrame
     by_horizon: pd.DataFrame
     scales: pd.DataFrame
+    judgement: Judgement | None
     seconds: pd.DataFrame
 
 
@@ -149,6 +156,7 @@ def run_backtest(
         DataError: A series has no step before its first window.
         TrainingError: A training diverged, or its process was killed.
     """
+    choose("intervals", task.intervals, INTERVALS)
     pasts = cut_windows(task.panel, task.h, task.n_windows, task.step_size)
     columns: dict[str, FloatArray] = {}
     seconds: dict[str, float] = {}
@@ -172,6 +180,10 @@ def run_backtest(
         season_length=task.season_length[0],
         level=task.level,
     )
+    tried = [name for name in everything if name not in NAIVE]
+    judgement = None
+    if tried:
+        judgement = judge_all(forecasts, scales, h=task.h, step_size=task.step_size, methods=tried)
     return Backtest(
         forecasts=forecasts,
         methods=everything,
@@ -179,6 +191,7 @@ def run_backtest(
         scores=scores,
         by_horizon=score_by_horizon(forecasts, everything, scales, task.level),
         scales=scales,
+        judgement=judgement,
         seconds=pd.DataFrame(seconds.items(), columns=["model", "seconds"]),
     )
 
@@ -212,7 +225,8 @@ def _cross_validate(work: tuple[Task, str]) -> dict[str, FloatArray]:
         backend=backend, init=init, random_seed=task.seed, alias=name, **_settings_of(task, name)
     )
     knows_quantiles = model.loss == "pinball"
-    table = model.cross_validation(
+    forecaster = model if task.intervals == "model" else ConformalForecaster(model)
+    table = forecaster.cross_validation(
         task.panel,
         task.h,
         task.n_windows,

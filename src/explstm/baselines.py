@@ -24,6 +24,13 @@ from explstm.errors import UsageError
 if TYPE_CHECKING:
     from explstm.frame import Panel
 
+NAIVE = {
+    "Naive": "the last value",
+    "SeasonalNaive": "the value of one season ago",
+    "Drift": "the straight line through first and last value",
+    "LogDrift": "constant growth",
+}
+"""The naive forecasts in plain words."""
 LARGEST = np.finfo(np.float64).max
 
 

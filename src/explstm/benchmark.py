@@ -159,14 +159,15 @@ def score_group(competition: str, group: Group, model: ExpLSTM, classical: bool)
     if classical:
         tables, seconds = _add_classical(panel, group, tables, seconds)
     return [
-        _score(competition, group, name, tables[name], seconds[name], len(panel.ids_N))
+        score_forecast(competition, group, name, tables[name], seconds[name], len(panel.ids_N))
         for name in tables
     ]
 
 
-def _score(
+def score_forecast(
     competition: str, group: Group, name: str, table: pd.DataFrame, seconds: float, n_series: int
 ) -> Score:
+    """Score a table of forecasts of one group, with intervals of all ``LEVELS`` or with none."""
     judged = table.merge(group.test, on=["unique_id", "ds"], validate="one_to_one")
     level = LEVELS if f"{name}-lo-{LEVELS[0]}" in table else ()
     series, overall = evaluate_forecast(

@@ -53,7 +53,11 @@ class TrainingConfig(Configuration):
         lr_schedule: Course of the learning rate over ``max_steps``.
         optimizer: ``"adam"`` (Kingma & Ba 2015) or ``"adamw"`` (Loshchilov & Hutter 2019).
         weight_decay: Decoupled weight decay of ``"adamw"``; must be 0 with ``"adam"``.
+        beta_1: Decay of Adam's mean of gradients (Kingma & Ba 2015, algorithm 1).
+        beta_2: Decay of its mean of squared gradients.
+        epsilon: What it adds to the root of that mean.
         loss: ``"pinball"`` trains all quantiles; the others train the median output only.
+        huber_delta: Error at which ``"huber"`` turns from a square into a straight line.
         clip_norm: Global gradient norm above which gradients are scaled down.
         val_size: Steps at the end of every series held out for validation; 0 for none.
         val_check_steps: Batches between two validations.

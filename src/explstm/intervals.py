@@ -32,6 +32,22 @@ def check_levels(level: Sequence[float] | None, spec: ModelSpec, loss: str) -> l
     Raises:
         UsageError: A level outside 0 to 100, or a network that knows no quantiles.
     """
+    levels = check_coverages(level)
+    if levels and (loss != "pinball" or len(spec.quantiles) == 1):
+        raise UsageError(
+            "LEVEL_WITHOUT_QUANTILES",
+            f"level={levels} needs a model trained on quantiles, found loss={loss!r} with "
+            f"{len(spec.quantiles)} quantiles; train with loss='pinball'.",
+        )
+    return levels
+
+
+def check_coverages(level: Sequence[float] | None) -> list[float]:
+    """Return the levels, rising and once each, whatever is to give them.
+
+    Raises:
+        UsageError: A level outside 0 to 100.
+    """
     levels = [] if level is None else np.asarray(level, dtype=object).tolist()
     if not isinstance(levels, list):
         raise UsageError(
@@ -43,12 +59,6 @@ def check_levels(level: Sequence[float] | None, spec: ModelSpec, loss: str) -> l
                 "LEVEL_RANGE",
                 f"level={percent!r} is not a coverage in per cent; pass numbers between 0 and 100.",
             )
-    if levels and (loss != "pinball" or len(spec.quantiles) == 1):
-        raise UsageError(
-            "LEVEL_WITHOUT_QUANTILES",
-            f"level={levels} needs a model trained on quantiles, found loss={loss!r} with "
-            f"{len(spec.quantiles)} quantiles; train with loss='pinball'.",
-        )
     return sorted(set(levels))
 
 

@@ -15,6 +15,8 @@ import pandas as pd
 
 from explstm.baselines import naive_forecasts
 from explstm.checkpoint import delete_checkpoints
+from explstm.config import choose
+from explstm.conformal import INTERVALS, ConformalForecaster
 from explstm.divergence import DIVERGED
 from explstm.errors import TrainingError, UsageError
 from explstm.forecaster import TRAINING_FIELDS, ExpLSTM
@@ -59,6 +61,7 @@ def forecast_file(
     settings: Mapping[str, Any] | None = None,
     seed: int = 1,
     level: Sequence[float] = (),
+    intervals: str = "model",
     evaluate: bool = False,
     plot: bool = False,
     force: bool = False,
@@ -76,6 +79,8 @@ def forecast_file(
         settings: Keyword arguments of :class:`explstm.ExpLSTM`; none with a saved model.
         seed: Seed of the training.
         level: Intervals, in per cent.
+        intervals: ``"model"`` for the model's own, ``"conformal"`` for such as its errors at
+            earlier cutoffs ask for (:mod:`explstm.conformal`).
         evaluate: Hold out the last ``horizon`` steps, forecast these, and score the forecast.
         plot: Draw the forecast.
         force: Replace an older run folder.
@@ -88,6 +93,7 @@ def forecast_file(
             f"--set would not change the saved model {saved}; leave it away, or fit a model with "
             "it.",
         )
+    choose("intervals", intervals, INTERVALS)
     plots = import_module("explstm.plots") if plot else None
     with open_run(out, force=force) as run:
         panel = data.read(file)
@@ -104,7 +110,8 @@ def forecast_file(
             model.set_params(freq=panel.freq)  # that of these data, so that another one is told
             if evaluate:
                 refuse_seen(model, past)
-        forecast = model.predict(past, h=horizon, level=list(level) or None)
+        predictor = model if intervals == "model" else ConformalForecaster(model)
+        forecast = predictor.predict(past, h=horizon, level=list(level) or None)
         metrics = None
         if evaluate:
             forecast = panel_frame(last_steps(panel, horizon), dict(forecast.iloc[:, 2:].items()))

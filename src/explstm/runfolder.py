@@ -13,7 +13,6 @@ import contextlib
 import csv
 import hashlib
 import importlib.metadata
-import math
 import os
 import platform
 import shutil
@@ -27,7 +26,7 @@ from pydantic import BaseModel
 
 from explstm import __version__
 from explstm.errors import UsageError
-from explstm.storage import dump_json, hold_lock
+from explstm.storage import dump_json, hold_lock, to_finite
 
 RECORD = "run.json"
 PACKAGE = Path(__file__).parent
@@ -57,7 +56,7 @@ class RunFolder:
     def write_json(self, name: str, value: Mapping[str, Any]) -> None:
         """Write facts as JSON; a number that is not finite becomes null."""
         with _refuse_unwritable(self.path / name):
-            (self.path / name).write_bytes(dump_json(_finite(value)))
+            (self.path / name).write_bytes(dump_json(to_finite(value)))
 
 
 @contextlib.contextmanager
@@ -200,11 +199,3 @@ def _jsonable(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_jsonable(item) for item in value]
     return value if value is None or isinstance(value, bool | int | float) else str(value)
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

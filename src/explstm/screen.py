@@ -10,20 +10,30 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from explstm.storage import to_finite
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from explstm.backtest import Backtest
     from explstm.benchmark import Report
     from explstm.compare import Comparison
+    from explstm.growth_report import GrowthReport
+    from explstm.leakage import LeakageReport
     from explstm.pipeline import Outcome
 
 MAX_ROWS = 24
+MAX_DESCRIBED = 8
 PLAIN_WIDTH = 160
 SHOWN_METRICS = ("MASE", "sMAPE", "MAE", "RMSE", "R2")
+SHOWN_BACKTEST = (
+    *("MASE", "sMAPE", "MAE", "RMSE", "R2", "growth_error", "quantile_loss"),
+    *("coverage-80", "coverage-95"),
+)
 SHOWN_LEVELS = (80, 95)
 SHOWN_SCORES = (
     *("group", "model", "series", "MASE", "sMAPE", "MAPE", "coverage-80", "coverage-95"),
@@ -76,7 +86,7 @@ class Screen:
         if outcome.forecast is not None:
             self._print_table(outcome.forecast)
         if outcome.metrics is not None:
-            self._print_table(outcome.metrics[["metric", "value", "n_series"]])
+            self._print_table(spread_metrics(outcome.metrics, SHOWN_METRICS))
         for finding in outcome.findings:
             _write(escape(finding))
         _write(escape(f"wrote {out}"))
@@ -96,12 +106,51 @@ class Screen:
         _write(escape(f"wrote {out}"))
         _write(escape(result.verdict))
 
+    def show_backtest(self, result: "Backtest", out: Path) -> None:
+        """Show what ``backtest`` found, and close with what to use."""
+        if self.as_json:
+            tables = {name: _records(getattr(result, name)) for name in ("scores", "seconds")}
+            judgement = None if result.judgement is None else asdict(result.judgement)
+            self.write_json({"out": str(out), **tables, "judgement": to_finite(judgement)})
+            return
+        self._print_table(spread_metrics(result.scores, SHOWN_BACKTEST))
+        _write(escape(f"wrote {out}"))
+        if result.judgement is not None:
+            for verdict in result.judgement.verdicts:
+                _write(escape(verdict.sentence))
+            _write(escape(result.judgement.sentence))
+
+    def show_growth(self, report: "GrowthReport", out: Path) -> None:
+        """Show what ``growth`` found of the first series, in words."""
+        if self.as_json:
+            words = {name: list(texts) for name, texts in report.sentences.items()}
+            self.write_json({"out": str(out), "facts": _records(report.facts), "sentences": words})
+            return
+        for name, sentences in list(report.sentences.items())[:MAX_DESCRIBED]:
+            _write(escape(f"{name}:"))
+            for sentence in sentences:
+                _write(escape(f"  {sentence}"))
+        if len(report.sentences) > MAX_DESCRIBED:
+            _write(f"... and {len(report.sentences) - MAX_DESCRIBED} more series in growth.csv")
+        _write(escape(f"wrote {out}"))
+
+    def show_audit(self, report: "LeakageReport", out: Path) -> None:
+        """Show what ``audit`` found."""
+        if self.as_json:
+            facts = {"leaks": report.leaks, "leaking": list(report.leaking)}
+            self.write_json({"out": str(out), **facts, "sentence": report.sentence})
+            return
+        checks = report.table.groupby("check", sort=False).agg(
+            cases=("leaks", "size"), leaks=("leaks", "sum"), change=("change", "max")
+        )
+        self._print_table(checks.reset_index())
+        _write(escape(f"wrote {out}"))
+        _write(escape(report.sentence))
+
     def show_first(self, metrics: "pd.DataFrame", horizon: int) -> None:
         """Show what the pretrained model makes of a file, before anything is trained."""
         _write(f"The pretrained model, without training, over the last {horizon} steps:")
-        wide = metrics.pivot(index="model", columns="metric", values="value")
-        shown = [name for name in SHOWN_METRICS if name in wide.columns]
-        self._print_table(wide.sort_values(shown)[shown].reset_index().rename_axis(columns=None))
+        self._print_table(spread_metrics(metrics, SHOWN_METRICS))
         _write("Now both frameworks, trained from scratch; this takes a minute or two.")
 
     def show_scores(self, report: "Report", out: Path) -> None:
@@ -149,6 +198,13 @@ def _write(text: str) -> None:
         print(text, flush=True)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def spread_metrics(metrics: "pd.DataFrame", names: Sequence[str]) -> "pd.DataFrame":
+    """One row per model, best first, one column for each of the named metrics that is there."""
+    wide = metrics.pivot(index="model", columns="metric", values="value")
+    shown = [name for name in names if name in wide.columns]
+    return wide.sort_values(shown)[shown].reset_index().rename_axis(columns=None)
 
 
 def tabulate_accuracy(accuracy: "pd.DataFrame") -> "pd.DataFrame":

@@ -14,6 +14,7 @@ than the caller allows, and parses JSON with limits. SHA-256 gives integrity, no
 import contextlib
 import hashlib
 import json
+import math
 import os
 import stat
 import sys
@@ -52,6 +53,15 @@ else:
 def dump_json(value: Any) -> bytes:
     """Write a value as JSON: sorted keys, ASCII, no NaN, so that equal values give equal bytes."""
     return (json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n").encode("ascii")
+
+
+def to_finite(value: Any) -> Any:
+    """A value for JSON, in which a number that is not finite is None."""
+    if isinstance(value, Mapping):
+        return {key: to_finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def parse_json(data: bytes, source: str) -> dict[str, Any]:

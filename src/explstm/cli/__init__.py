@@ -3,6 +3,8 @@
     explstm forecast sales.csv --horizon 12
     explstm fit sales.csv --horizon 12 --backend torch --out sales-run
     explstm forecast sales.csv --horizon 12 --model sales-run
+    explstm backtest sales.csv --horizon 12 --windows 8
+    explstm growth sales.csv --horizon 12
     explstm compare sales.csv --horizon 12 --seeds 3
     explstm demo
 
@@ -39,7 +41,14 @@ app = typer.Typer(
 )
 for command in (
     *(making.forecast, making.fit, making.pretrain),
-    *(judging.benchmark, judging.compare, judging.demo),
+    *(
+        judging.backtest,
+        judging.growth,
+        judging.audit,
+        judging.benchmark,
+        judging.compare,
+        judging.demo,
+    ),
 ):
     app.command()(command)
 

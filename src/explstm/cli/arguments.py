@@ -17,9 +17,16 @@ Horizon = Annotated[int, typer.Option(min=1, max=4096, help="Steps to forecast."
 Out = Annotated[Path, typer.Option(help="Run folder to make.")]
 Backend = Annotated[str | None, typer.Option(help="Engine: torch, tensorflow, or numpy.")]
 Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of weights and batches.")]
+SavedModel = Annotated[
+    Path | None, typer.Option("--model", help="Saved model, or the run folder of explstm fit.")
+]
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", help="Setting of the model or its training, key=value. Repeatable."),
+]
+Intervals = Annotated[
+    str,
+    typer.Option(help="model: the model's own; conformal: calibrated on earlier cutoffs."),
 ]
 Plot = Annotated[bool, typer.Option(help="Draw figures.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace an older run folder.")]

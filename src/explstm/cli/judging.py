@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -12,9 +12,12 @@ from explstm.cli.arguments import (
     File,
     Force,
     Horizon,
+    Intervals,
     Json,
     Out,
     Plot,
+    SavedModel,
+    Seed,
     Settings,
     spread_options,
 )
@@ -23,6 +26,127 @@ from explstm.options import DataOptions, parse_settings
 from explstm.screen import Screen
 
 DEMO_HORIZON = 24
+LEAKING = 1
+
+
+@spread_options
+def backtest(
+    file: File,
+    horizon: Horizon,
+    data: DataOptions,
+    windows: Annotated[int, typer.Option(min=1, max=1000, help="Windows to forecast.")] = 8,
+    step_size: Annotated[
+        int | None,
+        typer.Option(min=1, help="Steps from one window to the next; the horizon if not given."),
+    ] = None,
+    method: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Pretrained, FineTuned/torch, FineTuned/tensorflow, Scratch/torch, "
+            "Scratch/tensorflow, AutoETS, AutoTheta or AutoARIMA, beside the naive forecasts; all "
+            "that are installed if not given. Repeatable."
+        ),
+    ] = None,
+    level: Annotated[
+        list[float] | None, typer.Option(help="Interval in per cent; 80 and 95. Repeatable.")
+    ] = None,
+    intervals: Intervals = "model",
+    refit: Annotated[bool, typer.Option("--refit", help="Train before every window.")] = False,
+    out: Out = Path("explstm-backtest"),
+    settings: Settings = None,
+    seed: Seed = 1,
+    force: Force = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Forecast the past of a file with every method, and say whether any beats the naive ones."""
+    from explstm.commands.backtest import backtest_file
+
+    screen = Screen(as_json)
+    with screen.progress("forecasting", total=len(method) + 1 if method else None) as on_method:
+        result = backtest_file(
+            file,
+            horizon,
+            out,
+            data,
+            windows=windows,
+            step_size=step_size,
+            methods=method or (),
+            level=level or (),
+            intervals=intervals,
+            refit=refit,
+            settings=parse_settings(settings or []),
+            seed=seed,
+            force=force,
+            on_method=on_method,
+        )
+    screen.show_backtest(result, out)
+
+
+@spread_options
+def growth(
+    file: File,
+    horizon: Horizon,
+    data: DataOptions,
+    level: Annotated[
+        float, typer.Option(min=1, max=99.9, help="Coverage of all intervals, in per cent.")
+    ] = 80.0,
+    model: SavedModel = None,
+    out: Out = Path("explstm-growth"),
+    plot: Plot = True,
+    force: Force = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Say how fast the series of a file grow, for how long, and what speaks for a ceiling."""
+    from explstm.commands.growth import report_file_growth
+
+    report = report_file_growth(
+        file, horizon, out, data, level=level, saved=model, plot=plot, force=force
+    )
+    Screen(as_json).show_growth(report, out)
+
+
+@spread_options
+def audit(
+    file: File,
+    horizon: Horizon,
+    data: DataOptions,
+    windows: Annotated[int, typer.Option(min=1, max=1000, help="Cutoffs of each series.")] = 3,
+    step_size: Annotated[int, typer.Option(min=1, help="Steps from one cutoff to the next.")] = 1,
+    backend: Annotated[
+        Literal["numpy", "torch", "tensorflow"],
+        typer.Option(help="Engine; torch and tensorflow also train, a few steps each time."),
+    ] = "numpy",
+    growth: Annotated[str, typer.Option(help="Curve between data units and levels.")] = "auto",
+    tolerance: Annotated[
+        float, typer.Option(min=0, help="Relative change that is let pass; 0 for equal bits.")
+    ] = 0.0,
+    out: Out = Path("explstm-audit"),
+    seed: Seed = 1,
+    force: Force = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Alter the future of a file's series, and say whether any forecast made before it changes."""
+    from explstm.commands.audit import audit_file
+
+    report = audit_file(
+        file,
+        horizon,
+        out,
+        data,
+        windows=windows,
+        step_size=step_size,
+        backend=backend,
+        growth=growth,
+        seed=seed,
+        tolerance=tolerance,
+        force=force,
+    )
+    Screen(as_json).show_audit(report, out)
+    if report.leaks:  # shown, and told to whoever reads only the exit code
+        raise typer.Exit(LEAKING)
 
 
 def benchmark(

@@ -11,9 +11,11 @@ from explstm.cli.arguments import (
     File,
     Force,
     Horizon,
+    Intervals,
     Json,
     Out,
     Plot,
+    SavedModel,
     Seed,
     Settings,
     spread_options,
@@ -27,14 +29,13 @@ def forecast(
     file: File,
     horizon: Horizon,
     data: DataOptions,
-    model: Annotated[
-        Path | None, typer.Option(help="Saved model, or the run folder of explstm fit.")
-    ] = None,
+    model: SavedModel = None,
     backend: Backend = None,
     out: Out = Path("explstm-forecast"),
     level: Annotated[
         list[float] | None, typer.Option(help="Interval in per cent. Repeatable.")
     ] = None,
+    intervals: Intervals = "model",
     evaluate: Annotated[
         bool, typer.Option("--evaluate", help="Hold out the last steps and score the forecast.")
     ] = False,
@@ -60,6 +61,7 @@ def forecast(
             settings=parse_settings(settings or []),
             seed=seed,
             level=level or [],
+            intervals=intervals,
             evaluate=evaluate,
             plot=plot,
             force=force,

@@ -1,6 +1,7 @@
 """``explstm backtest``: a file in; what every method would have forecast, and how good, out."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from explstm.options import DataOptions
 from explstm.pipeline import write_record
 from explstm.runfolder import open_run
 
+DEFAULT_WINDOWS = 8
 TABLES = {
     "forecasts": "forecasts",
     "scores": "scores",
@@ -27,10 +29,11 @@ def backtest_file(
     out: Path,
     data: DataOptions,
     *,
-    windows: int = 5,
+    windows: int = DEFAULT_WINDOWS,
     step_size: int | None = None,
     methods: Sequence[str] = (),
     level: Sequence[float] = (),
+    intervals: str = "model",
     refit: bool = False,
     settings: Mapping[str, Any] | None = None,
     seed: int = 1,
@@ -48,6 +51,7 @@ def backtest_file(
         step_size: Steps from one window to the next; the horizon unless given.
         methods: Methods beside the naive forecasts; all that are installed unless given.
         level: Intervals, in per cent.
+        intervals: ``"model"`` or ``"conformal"``.
         refit: Train before every window.
         settings: Keyword arguments of :class:`explstm.ExpLSTM`.
         seed: Seed of the training.
@@ -73,10 +77,13 @@ def backtest_file(
             level=tuple(level) or backtest.LEVELS,
             refit=refit,
             seed=seed,
+            intervals=intervals,
             settings=settings or {},
         )
         result = backtest.run_backtest(task, chosen, on_method)
         for attribute, name in TABLES.items():
             run.write_table(f"{name}.csv", getattr(result, attribute))
+        if result.judgement is not None:
+            run.write_json("verdict.json", asdict(result.judgement))
         write_record(run, "backtest", arguments)
     return result
