@@ -28,6 +28,7 @@ def main() -> None:
     parser.add_argument("--group", default="quarterly")
     parser.add_argument("--timeout", type=float, default=600)
     parser.add_argument("--trials", type=int, default=200, help="more than there is time for")
+    parser.add_argument("--windows", type=int, default=2, help="of the search")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path, help="keep the run folder here")
     options = parser.parse_args()
@@ -51,6 +52,7 @@ def main() -> None:
             backend=options.backend,
             trials=options.trials,
             timeout=options.timeout,
+            windows=options.windows,
             settings=settings,
             seed=options.seed,
             on_trial=lambda record: print(

@@ -145,8 +145,8 @@ def test_a_kill_before_any_change_of_the_study_loses_nothing(tmp_path, monkeypat
         with monkeypatch.context() as patch, pytest.raises(Killed):
             kill_at(patch, n)
             run_toy(path, 2)
-        run_toy(path, 2)
-        check_whole(read_toy(path), 2)
+        run_toy(path, 3)
+        check_whole(read_toy(path), 3)
 
 
 def test_a_kill_while_a_lost_trial_is_queued_again_repeats_nothing(tmp_path, monkeypatch):

@@ -182,13 +182,16 @@ def claim_trial(shared: SharedStudy, n_trials: int) -> "Trial | None":
         )
         if busy >= n_trials:
             return None
-        fresh = sum("retry_of" not in trial.user_attrs for trial in trials)
+        trial = shared.study.ask()
+        # Drawn anew after a death, or in another order, it is the same draw.
+        draw = _count_draws(shared.study.get_trials(deepcopy=False), trial.number)
         shared.study.sampler = optuna.samplers.TPESampler(
-            seed=zlib.crc32(f"{shared.seed} {fresh}".encode()),
+            seed=zlib.crc32(f"{shared.seed} {draw}".encode()),
             n_startup_trials=RANDOM_TRIALS,
             constant_liar=True,
         )
-        trial = shared.study.ask({knob.name: _to_distribution(knob) for knob in shared.knobs})
+        for knob in shared.knobs:
+            _suggest(trial, knob)
         trial.set_user_attr("worker", shared.worker)
     return trial
 
@@ -315,6 +318,13 @@ def _find_retried(trials: Sequence["FrozenTrial"]) -> set[int]:
     return {trial.user_attrs["retry_of"] for trial in trials if "retry_of" in trial.user_attrs}
 
 
+def _count_draws(trials: Sequence["FrozenTrial"], number: int) -> int:
+    """How many trials were drawn before a trial, or before the one that it continues."""
+    while "retry_of" in trials[number].user_attrs:
+        number = trials[number].user_attrs["retry_of"]
+    return sum("retry_of" not in trial.user_attrs for trial in trials[:number])
+
+
 def _is_alive(path: Path, worker: str) -> bool:
     try:
         with hold_lock(_worker_path(path, worker)):
@@ -393,13 +403,13 @@ def _check_identity(study: "Study", identity: Mapping[str, Any], path: Path) -> 
         )
 
 
-def _to_distribution(knob: Knob) -> Any:
-    distributions = _import_optuna().distributions
+def _suggest(trial: "Trial", knob: Knob) -> None:
     if knob.choices:
-        return distributions.CategoricalDistribution([_to_plain(c) for c in knob.choices])
-    whole = isinstance(knob.low, int)
-    kind = distributions.IntDistribution if whole else distributions.FloatDistribution
-    return kind(knob.low, knob.high, log=knob.log)
+        trial.suggest_categorical(knob.name, [_to_plain(choice) for choice in knob.choices])
+    elif isinstance(knob.low, int):
+        trial.suggest_int(knob.name, knob.low, int(knob.high), log=knob.log)
+    else:
+        trial.suggest_float(knob.name, knob.low, knob.high, log=knob.log)
 
 
 def _to_plain(value: Any) -> Any:
