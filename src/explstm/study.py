@@ -306,8 +306,13 @@ def _requeue(study: "Study", trial: "FrozenTrial", deaths: int) -> None:
 
 
 def _promised(trial: "FrozenTrial") -> Params:
-    """Its parameters; one that died before it was given them all had been promised some."""
-    return {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+    """Its parameters; of one that died before it had them all, only those that it was queued with.
+
+    The others are drawn again from the beginning: some kept and some drawn would be a third draw.
+    """
+    return (
+        trial.params if "worker" in trial.user_attrs else trial.system_attrs.get("fixed_params", {})
+    )
 
 
 def _deaths(trial: "FrozenTrial") -> int:
