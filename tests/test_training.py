@@ -298,6 +298,16 @@ def test_patience_counts_on_after_a_resume(tmp_path, step):
     assert (result.log[-1].step, result.best_step, result.stopped) == (8, 4, "early")
 
 
+def test_what_a_kill_left_beside_checkpoints_goes_with_the_next_one(tmp_path):
+    folder = tmp_path / "c"
+    with pytest.raises(StopError):
+        run_toy("torch", folder, on_step=stop_at(9))
+    (folder / ".step-00000008.lock").touch()
+    (folder / ".step-00000007.saving").mkdir()
+    run_toy("torch", folder, resume=True)
+    assert not list(folder.glob(".*"))
+
+
 class StopError(Exception):
     pass
 

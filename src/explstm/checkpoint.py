@@ -42,7 +42,7 @@ KEPT = 2
 MAX_TENSOR_BYTES = 1 << 32
 
 _NAME = re.compile(r"step-(\d{8,})")
-_OURS = re.compile(rf"{_NAME.pattern}|\.{_NAME.pattern}\.(saving|previous)")  # left by a kill
+_LEFT_BY_A_KILL = re.compile(rf"\.{_NAME.pattern}\.(saving|previous|lock)")
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,9 @@ class Checkpoint:
 
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
-    """Write a checkpoint, then remove all but the two newest.
+    """Write a checkpoint, then remove all but the two newest, and what kills have left.
+
+    One run at a time writes to a folder.
 
     Raises:
         ModelFileError: The folder cannot be written; older checkpoints are intact.
@@ -83,8 +85,9 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
     }
     files = {STATE: dump_json(state), TENSORS: dump_tensors(flat)}
     write_sealed(folder / f"step-{checkpoint.step:08d}", files, {"kind": "checkpoint"})
-    for old in _list_checkpoints(folder)[KEPT:]:
-        shutil.rmtree(old, ignore_errors=True)
+    left = [path for path in folder.iterdir() if _LEFT_BY_A_KILL.fullmatch(path.name)]
+    for path in [*_list_checkpoints(folder)[KEPT:], *left]:
+        _remove(path)
 
 
 def has_checkpoint(folder: Path) -> bool:
@@ -97,12 +100,20 @@ def delete_checkpoints(folder: Path) -> None:
     if not folder.is_dir():
         return
     for path in list(folder.iterdir()):
-        if _OURS.fullmatch(path.name):
-            shutil.rmtree(path, ignore_errors=True)
+        if _NAME.fullmatch(path.name) or _LEFT_BY_A_KILL.fullmatch(path.name):
+            _remove(path)
         elif path.is_dir() and not path.is_symlink():
             delete_checkpoints(path)
     with contextlib.suppress(OSError):
         folder.rmdir()
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            path.unlink()
 
 
 def load_checkpoint(folder: Path) -> Checkpoint | None:

@@ -301,7 +301,7 @@ class Sealed:
             ModelFileError: Larger than ``max_bytes``, not a regular file, or not what the manifest
                 says.
         """
-        data = _read_regular(self.path / name, max_bytes)
+        data = read_regular(self.path / name, max_bytes)
         stated = self.manifest["files"][name]
         if len(data) != stated["bytes"]:
             raise ModelFileError(
@@ -364,7 +364,7 @@ def _open_sealed(path: Path, names: frozenset[str]) -> Sealed:
     if sys.platform != "win32" and os.lstat(path).st_mode & stat.S_IWOTH:
         warnings.warn(f"anyone on this machine may change {path}; chmod o-w it", stacklevel=2)
     source = str(path / MANIFEST)
-    manifest = parse_json(_read_regular(path / MANIFEST, MAX_JSON_BYTES), source)
+    manifest = parse_json(read_regular(path / MANIFEST, MAX_JSON_BYTES), source)
     version = manifest.get("format_version")
     if type(version) is int and version > FORMAT_VERSION:
         raise ModelFileError(
@@ -400,7 +400,7 @@ def _is_stated(entry: Any) -> bool:
     )
 
 
-def _read_regular(path: Path, max_bytes: int) -> bytes:
+def read_regular(path: Path, max_bytes: int) -> bytes:
     """Read a regular file of bounded size; no link is followed and no pipe waited for."""
     flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     try:
