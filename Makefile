@@ -5,6 +5,7 @@
 #   make docs    the documentation site, into site/; fails on any warning
 #   make bench   the benchmarks print their tables; cells.py and time_to_error.py take hours and
 #                are run by hand
+#   make browser Chromium, in which the tests open the report; without it they leave that out
 #   make clean   remove what the targets above made
 
 PYTHON ?= python3
@@ -15,7 +16,7 @@ PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 RUNS := .venv/.runs
 TESTS := .venv/.tests
 
-.PHONY: demo test check docs bench clean
+.PHONY: demo test check docs bench clean browser
 
 demo: $(RUNS)
 	$(BIN)/explstm demo --force
@@ -31,6 +32,10 @@ check: $(TESTS)
 
 docs: $(TESTS)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+# On Debian and its kin, as root; elsewhere install Chromium as usual, or set EXPLSTM_CHROMIUM.
+browser:
+	command -v chromium >/dev/null || { apt-get -qq update && apt-get -qq install -y chromium; }
 
 bench: $(TESTS)
 	$(BIN)/python benchmarks/startup.py

@@ -366,3 +366,15 @@ def test_growth_is_told_in_words_and_kept_as_facts(file, capsys):
     assert (
         found["sentences"]["series"][0] in Path("explstm-growth/growth-sentences.csv").read_text()
     )
+
+
+def test_a_report_puts_runs_on_one_page_and_says_what_is_left_out(file, capsys):
+    file.write_text("ds,y\n" + "\n".join(f"{step},{100 + step}" for step in range(20)))
+    cli.run(["forecast", "sales.csv", "--horizon", "2"])
+    assert cli.run(["report", "explstm-forecast"]) == 0
+    assert "left out: " in capsys.readouterr().out
+    assert "<h1>" in Path("explstm-report/report.html").read_text()
+    assert cli.run(["report", "explstm-forecast", "--json", "--force"]) == 0
+    assert "Forecast" in json.loads(capsys.readouterr().out)["sections"]
+    assert cli.run(["report", ".", "--force"]) == 2
+    assert "run folder" in capsys.readouterr().err

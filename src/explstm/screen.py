@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from explstm.plain_text import spell_out
 from explstm.storage import to_finite
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from explstm.growth_report import GrowthReport
     from explstm.leakage import LeakageReport
     from explstm.pipeline import Outcome
+    from explstm.report.page import Page
 
 MAX_ROWS = 24
 MAX_DESCRIBED = 8
@@ -39,13 +41,6 @@ SHOWN_SCORES = (
     *("group", "model", "series", "MASE", "sMAPE", "MAPE", "coverage-80", "coverage-95"),
     *("scaled quantile loss", "seconds"),
 )
-
-
-def escape(text: object) -> str:
-    """Text with control characters and other invisible signs spelled out."""
-    return "".join(
-        sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in str(text)
-    )
 
 
 @dataclass(frozen=True)
@@ -88,8 +83,8 @@ class Screen:
         if outcome.metrics is not None:
             self._print_table(spread_metrics(outcome.metrics, SHOWN_METRICS))
         for finding in outcome.findings:
-            _write(escape(finding))
-        _write(escape(f"wrote {out}"))
+            _write(spell_out(finding))
+        _write(spell_out(f"wrote {out}"))
 
     def show_comparison(self, result: "Comparison", out: Path) -> None:
         """Show what ``compare`` found, and close with its sentence."""
@@ -103,8 +98,8 @@ class Screen:
         self._print_table(tabulate_accuracy(result.accuracy))
         self._print_table(result.cost)
         self._print_table(result.agreement)
-        _write(escape(f"wrote {out}"))
-        _write(escape(result.verdict))
+        _write(spell_out(f"wrote {out}"))
+        _write(spell_out(result.verdict))
 
     def show_backtest(self, result: "Backtest", out: Path) -> None:
         """Show what ``backtest`` found, and close with what to use."""
@@ -114,11 +109,11 @@ class Screen:
             self.write_json({"out": str(out), **tables, "judgement": to_finite(judgement)})
             return
         self._print_table(spread_metrics(result.scores, SHOWN_BACKTEST))
-        _write(escape(f"wrote {out}"))
+        _write(spell_out(f"wrote {out}"))
         if result.judgement is not None:
             for verdict in result.judgement.verdicts:
-                _write(escape(verdict.sentence))
-            _write(escape(result.judgement.sentence))
+                _write(spell_out(verdict.sentence))
+            _write(spell_out(result.judgement.sentence))
 
     def show_growth(self, report: "GrowthReport", out: Path) -> None:
         """Show what ``growth`` found of the first series, in words."""
@@ -127,12 +122,25 @@ class Screen:
             self.write_json({"out": str(out), "facts": _records(report.facts), "sentences": words})
             return
         for name, sentences in list(report.sentences.items())[:MAX_DESCRIBED]:
-            _write(escape(f"{name}:"))
+            _write(spell_out(f"{name}:"))
             for sentence in sentences:
-                _write(escape(f"  {sentence}"))
+                _write(spell_out(f"  {sentence}"))
         if len(report.sentences) > MAX_DESCRIBED:
             _write(f"... and {len(report.sentences) - MAX_DESCRIBED} more series in growth.csv")
-        _write(escape(f"wrote {out}"))
+        _write(spell_out(f"wrote {out}"))
+
+    def show_page(self, page: "Page", path: Path) -> None:
+        """Show what a report holds, and what would make it complete."""
+        if self.as_json:
+            sections = [section.title for section in page.sections]
+            gaps = [asdict(gap) for gap in page.gaps]
+            self.write_json({"page": str(path), "sections": sections, "gaps": gaps})
+            return
+        for gap in page.gaps:
+            _write(
+                spell_out(f"left out: {gap.text}" + (f" Add: {gap.command}" if gap.command else ""))
+            )
+        _write(spell_out(f"wrote {path}"))
 
     def show_audit(self, report: "LeakageReport", out: Path) -> None:
         """Show what ``audit`` found."""
@@ -144,8 +152,8 @@ class Screen:
             cases=("leaks", "size"), leaks=("leaks", "sum"), change=("change", "max")
         )
         self._print_table(checks.reset_index())
-        _write(escape(f"wrote {out}"))
-        _write(escape(report.sentence))
+        _write(spell_out(f"wrote {out}"))
+        _write(spell_out(report.sentence))
 
     def show_first(self, metrics: "pd.DataFrame", horizon: int) -> None:
         """Show what the pretrained model makes of a file, before anything is trained."""
@@ -165,7 +173,7 @@ class Screen:
         self._print_table(report.scores[shown])
         _write("Share of the values within the intervals, by step (all in coverage.csv):")
         self._print_table(summarise_coverage(report.coverage, SHOWN_LEVELS))
-        _write(escape(f"wrote {out}"))
+        _write(spell_out(f"wrote {out}"))
 
     def write_json(self, value: Any) -> None:
         """Write one JSON object to standard output."""
@@ -180,7 +188,7 @@ class Screen:
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
         for name in frame.columns:
             numeric = frame[name].dtype.kind in "if"
-            table.add_column(Text(escape(name)), justify="right" if numeric else "left")
+            table.add_column(Text(spell_out(name)), justify="right" if numeric else "left")
         for row in frame.head(MAX_ROWS).itertuples(index=False):
             table.add_row(*(Text(_show_cell(value)) for value in row))
         width = None if sys.stdout.isatty() else PLAIN_WIDTH
@@ -226,7 +234,7 @@ def _show_cell(value: Any) -> str:
     if isinstance(value, float):
         return "-" if math.isnan(value) else f"{value:.4g}"
     text = str(value)
-    return escape(text.removesuffix(" 00:00:00"))
+    return spell_out(text.removesuffix(" 00:00:00"))
 
 
 def _records(frame: "pd.DataFrame | None") -> Sequence[dict[str, Any]] | None:

@@ -6,6 +6,7 @@
     explstm backtest sales.csv --horizon 12 --windows 8
     explstm growth sales.csv --horizon 12
     explstm compare sales.csv --horizon 12 --seeds 3
+    explstm report explstm-backtest explstm-growth
     explstm demo
 
 Exit codes are those of :mod:`explstm.errors`, 130 when interrupted and 143 when terminated
@@ -23,9 +24,10 @@ from typing import Annotated, Any
 
 import typer
 
-from explstm.cli import judging, making
+from explstm.cli import judging, making, reporting
 from explstm.errors import ExpLSTMError
-from explstm.screen import Screen, escape
+from explstm.plain_text import spell_out
+from explstm.screen import Screen
 
 INTERRUPTED = 130
 TERMINATED = 143
@@ -41,14 +43,8 @@ app = typer.Typer(
 )
 for command in (
     *(making.forecast, making.fit, making.pretrain),
-    *(
-        judging.backtest,
-        judging.growth,
-        judging.audit,
-        judging.benchmark,
-        judging.compare,
-        judging.demo,
-    ),
+    *(judging.backtest, judging.compare, judging.audit, judging.benchmark, judging.demo),
+    *(reporting.growth, reporting.report),
 ):
     app.command()(command)
 
@@ -110,7 +106,7 @@ def _fail(code: str, message: str, exit_code: int, as_json: bool, debug: bool) -
             {"error": {"code": code, "message": message, "exit_code": exit_code}}
         )
     else:
-        print(escape(f"explstm: {code}: {message}"), file=sys.stderr)
+        print(spell_out(f"explstm: {code}: {message}"), file=sys.stderr)
     return exit_code
 
 
@@ -122,7 +118,7 @@ def _refuse_arguments(error: Any, as_json: bool) -> int:
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
-    print(escape(f"explstm: warning: {message}"), file=sys.stderr)
+    print(spell_out(f"explstm: warning: {message}"), file=sys.stderr)
 
 
 def main() -> None:

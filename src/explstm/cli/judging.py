@@ -16,7 +16,6 @@ from explstm.cli.arguments import (
     Json,
     Out,
     Plot,
-    SavedModel,
     Seed,
     Settings,
     spread_options,
@@ -81,30 +80,6 @@ def backtest(
             on_method=on_method,
         )
     screen.show_backtest(result, out)
-
-
-@spread_options
-def growth(
-    file: File,
-    horizon: Horizon,
-    data: DataOptions,
-    level: Annotated[
-        float, typer.Option(min=1, max=99.9, help="Coverage of all intervals, in per cent.")
-    ] = 80.0,
-    model: SavedModel = None,
-    out: Out = Path("explstm-growth"),
-    plot: Plot = True,
-    force: Force = False,
-    as_json: Json = False,
-    debug: Debug = False,
-) -> None:
-    """Say how fast the series of a file grow, for how long, and what speaks for a ceiling."""
-    from explstm.commands.growth import report_file_growth
-
-    report = report_file_growth(
-        file, horizon, out, data, level=level, saved=model, plot=plot, force=force
-    )
-    Screen(as_json).show_growth(report, out)
 
 
 @spread_options
