@@ -64,6 +64,25 @@ assert largest < 1e-5
 by_series = speed.pivot(index="series", columns="engine", values="ms a step and series")
 assert (by_series.loc[256] < by_series.loc[1]).all()
 """,
+    "4-tuning.ipynb": """
+assert (curse["looked at"].diff().dropna() <= 0).all() and curse["looked at"][24] < 0.97
+assert (curse["kept fresh"][4:] > 1).all()
+better = relative[relative["looked at"] < 1]
+assert (better["kept fresh"] > 1).sum() >= 3
+assert found.improved and found.params != found.own
+assert 0 in found.finalists["number"].tolist()
+assert complete["value"].rank()[0] > len(complete) / 2
+assert complete["window_1"].corr(complete["window_2"]) > max(0.5, relative.corr().iloc[0, 1])
+assert not found_ready.improved and len(found_ready.finalists) > 1
+assert (found_ready.finalists["difference"].dropna() > 0).all()
+assert outcome.loc["from scratch", "tuned"] < outcome.loc["from scratch", "default"]
+gain = 1 - outcome["tuned"] / outcome["default"]
+final = found.finalists.set_index("number")["error"]
+assert gain["from scratch"] < 1 - final[found.number] / final[0]
+assert gain["from scratch"] < 1 - trials["value"][found.number] / trials["value"][0]
+assert untouched < outcome.loc["from scratch", "tuned"] and gain["fine-tuned"] == 0
+assert outcome.loc["fine-tuned", "best of the search"] > outcome.loc["fine-tuned", "default"]
+""",
     "5-backtesting-and-honest-baselines.ipynb": """
 years = by_window["Pretrained"]
 assert years.max() > 3 * years.min()
