@@ -23,6 +23,7 @@ import math
 import sqlite3
 import time
 import uuid
+import warnings
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -360,7 +361,9 @@ def _alone(path: Path) -> Iterator[None]:
 
 def _import_optuna() -> Any:
     try:
-        import optuna
+        with warnings.catch_warnings():  # of bars in notebooks, which are not drawn here
+            warnings.filterwarnings("ignore", "IProgress not found")
+            import optuna
     except ModuleNotFoundError:
         raise BackendNotInstalledError(
             "TUNE_NOT_INSTALLED",
