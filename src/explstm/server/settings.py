@@ -38,6 +38,7 @@ class Settings:
         max_text: Longest name, id or option, in characters.
         max_levels: Most intervals of one forecast.
         max_windows: Most windows of a quick backtest.
+        max_growth_series: Most series of a growth report.
         max_backtest_rows: Most rows of a quick backtest: series times windows times horizon.
         keep_uploads_for: Seconds that an upload is kept.
         max_upload_bytes: All uploads together; the oldest go first.
@@ -45,7 +46,12 @@ class Settings:
         work_seconds: Longest time to work on one request.
         work_memory: Address space of the process that reads uploads.
         waiting: Requests that may wait for work; more are told to come back.
-        batch_series: Series of several requests that are forecast together.
+        forecasters: Processes for small forecasts.
+        readers: Processes of low priority for uploads, growth, backtests and large forecasts.
+        small_rows: Most rows, of past and future, of a small forecast.
+        max_json_bytes: Longest JSON; longer tables come as files.
+        uploads_at_once: Files that may come in at the same time.
+        max_panel_bytes: All panels of uploads that are kept ready.
         workers: Jobs that run at once.
         queue_length: Jobs that may wait.
         job_seconds: Longest time of a job.
@@ -69,6 +75,7 @@ class Settings:
     max_text: int = 1_000
     max_levels: int = 10
     max_windows: int = 20
+    max_growth_series: int = 200
     max_backtest_rows: int = 200_000
     keep_uploads_for: float = 3600.0
     max_upload_bytes: int = 512 * MIB
@@ -76,7 +83,12 @@ class Settings:
     work_seconds: float = 120.0
     work_memory: int = 4096 * MIB
     waiting: int = 64
-    batch_series: int = 64
+    forecasters: int = 2
+    readers: int = 1
+    small_rows: int = 5_000
+    max_json_bytes: int = 2 * MIB
+    uploads_at_once: int = 16
+    max_panel_bytes: int = 128 * MIB
     workers: int = 1
     queue_length: int = 16
     job_seconds: float = 3600.0
