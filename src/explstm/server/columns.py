@@ -115,7 +115,7 @@ def _is_date(column: Preview) -> bool:
 
 
 def _is_number(column: Preview) -> bool:
-    return _share(column, _NUMBER) > 0.5
+    return _share(column, _NUMBER) >= 0.5
 
 
 def _is_whole(column: Preview) -> bool:

@@ -10,14 +10,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from explstm.errors import DataError, ExpLSTMError, UsageError
 from explstm.frame import build_panel
 from explstm.panel import Panel
+from explstm.parsing import read_days
 from explstm.plain_text import shorten
 from explstm.reading import parse_table
 from explstm.seasonality import check_season_lengths
+from explstm.server.answers import restore
 from explstm.server.columns import (
     LONGEST_SHOWN,
     LOOKED_AT,
@@ -106,20 +110,22 @@ def read_table_columns(table: Table, request: DataRequest) -> Panel:
     Raises:
         ExpLSTMError: They cannot be used.
     """
-    columns: dict[str, Any] = {"ds": table.ds, "y": table.y}
-    if table.unique_id is not None:
-        columns = {"unique_id": [str(name) for name in table.unique_id], **columns}
-    lengths = {name: len(cells) for name, cells in columns.items()}
+    lengths = {name: len(cells) for name, cells in table if cells is not None}
     if len(set(lengths.values())) > 1:
         found = ", ".join(f"{name} has {length}" for name, length in lengths.items())
         raise UsageError("TABLE_LENGTHS", f"table: {found} cells; give all the same number.")
-    kinds = {type(date) for date in table.ds}
-    if len(kinds) > 1:
+    if len({type(date) for date in table.ds}) > 1:
         raise DataError(
             "DATA_COLUMN_TYPE", "table.ds mixes texts and integers; write all dates alike."
         )
-    frame = pd.DataFrame(columns)
-    frame["y"] = pd.array(table.y, dtype="Float64").to_numpy(dtype=float, na_value=float("nan"))
+    dates = read_days(table.ds) if isinstance(table.ds[0], str) else None  # type: ignore[arg-type]
+    columns: dict[str, Any] = {
+        "ds": table.ds if dates is None else dates,
+        "y": np.array(table.y, dtype=np.float64),  # None becomes NaN
+    }
+    if table.unique_id is not None:
+        columns["unique_id"] = [str(name) for name in table.unique_id]
+    frame = pd.DataFrame(columns, copy=False)
     return build_panel(frame, freq=to_freq(request.freq), fill=request.fill)
 
 
@@ -188,6 +194,7 @@ def _read_columns(
     layout = Layout()
     panel = replace(
         panel,
+        ids_N=restore_ids(panel.ids_N),
         layout=replace(
             panel.layout,
             id_col=layout.id_col,
@@ -197,6 +204,12 @@ def _read_columns(
         ),
     )
     return Reading(panel, len(table), _show(previews), choice)
+
+
+def restore_ids(ids_N: npt.NDArray[np.object_]) -> npt.NDArray[np.object_]:
+    """Ids as they were before a CSV of ours marked them, unless two would become one."""
+    plain_N = np.array([restore(name) for name in ids_N.tolist()], dtype=object)
+    return plain_N if len(set(plain_N)) == len(plain_N) else ids_N
 
 
 def _too_large(name: str, found: str, limit: int) -> DataError:
