@@ -129,12 +129,18 @@ def _shapes(rng: np.random.Generator) -> list[Hostile]:
         Hostile("8 million short rows", lambda: b"ds,y\n" + b"1\n" * 8_000_000),
         Hostile(
             "too many series",
-            lambda: HEADER + b"".join(b"s%d,%d,1\n" % (i, j) for i in range(100_001) for j in (1, 2)),
+            lambda: (
+                HEADER + b"".join(b"s%d,%d,1\n" % (i, j) for i in range(100_001) for j in (1, 2))
+            ),
         ),
-        Hostile("a field of 10 MB", lambda: HEADER + b'"' + b"x" * (10 * MIB) + b'",2024-01-01,1\n'),
+        Hostile(
+            "a field of 10 MB", lambda: HEADER + b'"' + b"x" * (10 * MIB) + b'",2024-01-01,1\n'
+        ),
         Hostile("an open quote", lambda: HEADER + b'"a,2024-01-01,1\n' * 1000),
         Hostile("quotes inside", rows('a"b"c",2024-01-01,1', 'a,"2024"-01-01,1')),
-        Hostile("rows of other lengths", rows("a,2024-01-01,1", "a,2024-02-01", "a,2024-03-01,1,2")),
+        Hostile(
+            "rows of other lengths", rows("a,2024-01-01,1", "a,2024-02-01", "a,2024-03-01,1,2")
+        ),
         Hostile("a column twice", rows("1,2024-01-01,1", "1,2024-02-01,2", header="y,ds,y")),
         Hostile("no dates", rows("a,b,1", "c,d,2", header="p,q,r")),
         Hostile("no numbers", rows("a,2024-01-01,b", header="id,ds,name")),
@@ -231,7 +237,11 @@ def _transport() -> list[Hostile]:
         Hostile("a length of 10 GB", lambda: whole, headers={"Content-Length": str(10 * 2**30)}),
         Hostile("40 MiB", lambda: HEADER + ROW * (40 * MIB // len(ROW))),
         Hostile("40 MiB in pieces", lambda: HEADER + ROW * (40 * MIB // len(ROW)), chunked=True),
-        Hostile("said to be gzip", lambda: gzip.compress(whole, mtime=0), headers={"Content-Encoding": "gzip"}),
+        Hostile(
+            "said to be gzip",
+            lambda: gzip.compress(whole, mtime=0),
+            headers={"Content-Encoding": "gzip"},
+        ),
         Hostile("of no type", lambda: whole, "application/x-nothing"),
         Hostile("a form without a file", lambda: b"--x--\r\n", form),
         Hostile("a form without an end", lambda: b"--x\r\n", form),
@@ -297,7 +307,11 @@ def _json() -> list[Hostile]:
         Hostile("JSON of 5 MiB", lambda: json.dumps({"x": "y" * (5 * MIB)}).encode(), kind),
         Hostile("JSON with half a letter", table(r'["\ud800", "\udfff"]', "[1, 2]"), kind),
         Hostile("JSON without data", lambda: b"{}", kind),
-        Hostile("JSON with data twice", lambda: b'{"sample": "sales", "data": "' + b"a" * 22 + b'"}', kind),
+        Hostile(
+            "JSON with data twice",
+            lambda: b'{"sample": "sales", "data": "' + b"a" * 22 + b'"}',
+            kind,
+        ),
         Hostile("JSON that is a list", lambda: b"[1, 2, 3]", kind),
         Hostile("JSON in UTF-16", lambda: '{"sample": "sales"}'.encode("utf-16"), kind),
     ]

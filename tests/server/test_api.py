@@ -12,12 +12,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from server.live import Live, start
 
 from explstm import ExpLSTM
 from explstm.backtest import Task, run_backtest
 from explstm.datasets import load_air_passengers
 from explstm.frame import build_panel
+from server.live import Live, start
 
 AIR = load_air_passengers()
 
@@ -93,16 +93,17 @@ def test_all_ways_to_send_data_give_one_forecast(
     ("accept", "read"),
     [
         ("text/csv", lambda body: pd.read_csv(io.BytesIO(body))),
-        ("application/vnd.apache.parquet", lambda body: pq.read_table(io.BytesIO(body)).to_pandas()),
+        (
+            "application/vnd.apache.parquet",
+            lambda body: pq.read_table(io.BytesIO(body)).to_pandas(),
+        ),
         (
             "application/vnd.apache.arrow.stream",
             lambda body: pa.ipc.open_stream(body).read_pandas(),
         ),
     ],
 )
-def test_tables_come_in_the_format_asked_for(
-    client: httpx.Client, accept: str, read: Any
-) -> None:
+def test_tables_come_in_the_format_asked_for(client: httpx.Client, accept: str, read: Any) -> None:
     asked = {"sample": "sales", "h": 3}
     expected = columns(client.post("/forecast", json=asked))
     answer = client.post("/forecast", json=asked, headers={"accept": accept})
@@ -219,9 +220,7 @@ def test_formulas_in_ids_are_neutralised_in_csv_and_come_back(client: httpx.Clie
         "ds": list(range(8)) * len(ids),
         "y": [float(step) for step in range(1, 9)] * len(ids),
     }
-    answer = client.post(
-        "/forecast", json={"table": table, "h": 2}, headers={"accept": "text/csv"}
-    )
+    answer = client.post("/forecast", json={"table": table, "h": 2}, headers={"accept": "text/csv"})
     found = pd.read_csv(io.BytesIO(answer.content), dtype={"unique_id": str})
     assert set(found["unique_id"]) == {"'=cmd|' /C calc'!A0", "'+x", "'-x", "'@SUM(1)", "'\tx",
                                        "-5", "plain"}  # fmt: skip

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from urllib.parse import urlencode
 
 import pytest
+
 from server.hostile import Hostile, make_cases
 from server.live import Live, start
 

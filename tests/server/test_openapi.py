@@ -10,6 +10,7 @@ import httpx
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
+
 from server.live import Live, start
 
 CHECKS = ("not_a_server_error", "response_schema_conformance", "content_type_conformance")

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import httpx
 import pytest
-from server.live import Live, start
 
 from explstm.errors import UsageError
 from explstm.server.security import strip_port
 from explstm.server.settings import Settings, read_token
+from server.live import Live, start
 
 TOKEN = "a-token-that-nobody-guesses"
 SMALL = {"table": {"ds": [1, 2, 3, 4, 5, 6, 7, 8], "y": [1, 2, 3, 4, 5, 6, 7, 8]}, "h": 1}
