@@ -1,5 +1,7 @@
 """Start the service."""
 
+import signal
+
 from explstm.errors import BackendNotInstalledError
 from explstm.server.settings import Settings
 
@@ -27,6 +29,8 @@ def serve(settings: Settings) -> None:
             f"the service needs {error.name}; run: pip install 'explstm[serve]'",
         ) from None
     start_log()
+    # Being told to stop is how a service ends, not a failure; uvicorn tells the older handler too.
+    signal.signal(signal.SIGTERM, lambda *_: None)
     uvicorn.run(
         make_app(settings),
         host=settings.host,
