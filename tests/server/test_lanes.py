@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import httpx
 import psutil
 import pytest
+
 from server.live import Live, start
 
 BODY = {"table": {"ds": list(range(20)), "y": [float(step) for step in range(1, 21)]}, "h": 2}
@@ -36,8 +37,7 @@ def test_no_process_outlives_the_server(service: Live) -> None:
     left = processes(service)
     assert len(left) >= 3
     service.process.send_signal(signal.SIGKILL)
-    gone, alive = psutil.wait_procs(left, timeout=20)
-    assert not alive
+    assert not psutil.wait_procs(left, timeout=20)[1]
 
 
 def test_a_service_that_is_told_to_stop_ends_well(service: Live) -> None:
