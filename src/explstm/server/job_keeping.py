@@ -10,7 +10,7 @@ from explstm.server.settings import Settings
 ALL = 1_000_000
 
 
-def recover(store: JobStore, folders: JobFolders) -> None:
+def recover(store: JobStore, folders: JobFolders, now: float) -> None:
     """Settle what a killed server left: no process of it is running any more.
 
     A job that has its result is done, another one that ran is interrupted; one that waited still
@@ -21,7 +21,7 @@ def recover(store: JobStore, folders: JobFolders) -> None:
         known.add(job.id)
         if job.state == "running":
             state = "interrupted" if folders.result(job.id) is None else "done"
-            store.change(job.id, ["running"], state=state, ended=job.started)
+            store.change(job.id, ["running"], state=state, ended=now)
             folders.tidy(job.id)
     for job_id in folders.ids():
         if job_id not in known:

@@ -28,7 +28,7 @@ from pydantic import BaseModel
 
 from explstm.errors import BusyError, ExpLSTMError, TrainingStopped
 from explstm.server.job_kinds import REQUEST
-from explstm.storage import hold_lock
+from explstm.storage import hold_lock, to_finite
 
 BEAT_SECONDS = 1.0
 TOLD_SECONDS = 0.25
@@ -68,7 +68,7 @@ class Teller:
     def __init__(self, stream: BinaryIO) -> None:
         self._stream, self._lock = stream, threading.Lock()
         self._waiting: dict[str, Any] | None = None
-        self._started = self._told = time.monotonic()
+        self._started, self._told = time.monotonic(), float("-inf")
 
     def send(self, **message: Any) -> None:
         """Send a message now, after the progress that still waits."""
@@ -92,7 +92,7 @@ class Teller:
 
     def _write(self, message: dict[str, Any]) -> None:
         with contextlib.suppress(OSError):  # nobody listens any more: the other end says so
-            self._stream.write(json.dumps(message).encode("ascii") + b"\n")
+            self._stream.write(json.dumps(to_finite(message)).encode("ascii") + b"\n")
             self._stream.flush()
 
 

@@ -90,8 +90,9 @@ class JobRun:
     def _listen(self) -> None:
         assert self._process.stdout is not None
         try:
-            for line in self._process.stdout:
-                self._inbox.put(parse_json(line, "a job's process"))
+            with self._process.stdout as lines:
+                for line in lines:
+                    self._inbox.put(parse_json(line, "a job's process"))
         finally:
             self._inbox.put(None)
 

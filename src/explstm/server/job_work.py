@@ -100,10 +100,11 @@ def _tell_steps(progress: Progress) -> Callable[[Any], None]:
     return tell
 
 
-def _last_losses() -> dict[str, str]:
+def _last_losses() -> dict[str, float | None]:
+    """The last row of the training log."""
     with Path(kinds.FIT, "training.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    return {} if not rows else rows[-1]
+    return {name: float(text) if text else None for name, text in rows[-1].items()} if rows else {}
 
 
 def _forecast(

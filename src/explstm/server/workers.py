@@ -81,7 +81,7 @@ class JobPool:
         self._held.enter_context(hold_lock(self.folders.root))
         self.store = store or SqliteJobs(self.settings.data / "jobs.db")
         self._held.callback(self.store.close)
-        recover(self.store, self.folders)
+        recover(self.store, self.folders, time.time())
         targets = [*[self._work] * self.settings.workers, self._keep_house]
         self._threads = [threading.Thread(target=target, daemon=True) for target in targets]
         for thread in self._threads:
