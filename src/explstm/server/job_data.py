@@ -1,16 +1,18 @@
 """The series of a job, read in its own process.
 
-Contract: what the client sent is read within the limits of the service, as ``/inspect`` read it.
+Contract: what the client sent is read as ``/inspect`` reads it, within the limits of the service.
 """
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from explstm.options import DataOptions
 from explstm.panel import Panel
 from explstm.server.job_folders import UPLOAD
+from explstm.server.reading import Source, read_source
 from explstm.server.schemas import DataRequest
+from explstm.server.settings import Settings
+
+SHOWN_NAME = "the file"
 
 
 def read_panel(request: DataRequest, limits: Mapping[str, Any]) -> Panel:
@@ -21,18 +23,9 @@ def read_panel(request: DataRequest, limits: Mapping[str, Any]) -> Panel:
         limits: Numbers of :class:`explstm.server.settings.Settings`.
 
     Raises:
-        DataError: They cannot be used.
+        ApiError: They cannot be used.
     """
+    source = Source("file", UPLOAD, SHOWN_NAME)
     if request.sample is not None:
-        from explstm.datasets import load_air_passengers
-        from explstm.frame import build_panel
-
-        return build_panel(load_air_passengers())
-    options = DataOptions(
-        id_col=request.id_col or "unique_id",
-        time_col=request.time_col or "ds",
-        target_col=request.target_col or "y",
-        fill=request.fill,
-        freq=request.freq,
-    )
-    return options.read(Path(UPLOAD))
+        source = Source("sample", "", request.sample)
+    return read_source(source, request, Settings(**limits)).panel

@@ -27,6 +27,7 @@ from typing import Any, BinaryIO
 from pydantic import BaseModel
 
 from explstm.errors import BusyError, ExpLSTMError, TrainingStopped
+from explstm.server.errors import ApiError
 from explstm.server.job_kinds import REQUEST
 from explstm.storage import hold_lock, to_finite
 
@@ -116,7 +117,7 @@ def _run(task: Task, teller: Teller) -> dict[str, Any]:
             _do(task, teller)
     except (_Terminated, TrainingStopped):
         return {"end": "stopped"}
-    except ExpLSTMError as error:
+    except (ExpLSTMError, ApiError) as error:
         return _fail(error.code, error.message)
     except Exception as error:
         if isinstance(error, MemoryError) or any(sign in str(error).lower() for sign in NO_MEMORY):

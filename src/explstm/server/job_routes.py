@@ -27,12 +27,14 @@ from fastapi import APIRouter, Depends, FastAPI, Header, Query, Request, Respons
 from fastapi.responses import FileResponse, StreamingResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
+from explstm.server.answers import neutralise
 from explstm.server.errors import ApiError
 from explstm.server.job_answers import JobAnswer, JobList, JobResult
 from explstm.server.job_kinds import JobRequest
 from explstm.server.jobs import AGAIN, ENDED, STATE_EVENT, Event, Job
 from explstm.server.schemas import MAX_TEXT, Name, Problem
 from explstm.server.settings import Settings
+from explstm.server.uploads import find_sample
 from explstm.server.workers import JobPool, QueueFullError
 
 LOOK_SECONDS = 0.1
@@ -43,7 +45,6 @@ MAX_LISTED = 200
 MAX_SERIES = 50
 MAX_FORECAST_ROWS = 100_000
 ROWS_AT_ONCE = 1000
-FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r", "\0")
 TYPES = {
     ".csv": "text/csv",
     ".json": "application/json",
@@ -135,6 +136,8 @@ def create(asked: JobRequest, request: Request, response: Response, pool: Pool) 
     upload = None
     if asked.data is not None:
         upload = request.app.state.uploads.take(asked.data).content
+    if asked.sample is not None:
+        find_sample(asked.sample)
     arguments = asked.model_dump(mode="json")
     for other in arguments.get("jobs", ()):
         job = pool.store.get(other)
@@ -207,7 +210,7 @@ def download(job: Found, name: str, pool: Pool) -> Response:
         raise ApiError(404, "FILE_UNKNOWN", "the job has no such file; see its list of files.")
     headers = {"Content-Disposition": f'attachment; filename="{path.name}"'}
     if path.suffix == ".csv":
-        return StreamingResponse(neutralise(path), media_type="text/csv", headers=headers)
+        return StreamingResponse(read_safely(path), media_type="text/csv", headers=headers)
     return FileResponse(path, media_type=TYPES[path.suffix], headers=headers)
 
 
@@ -263,27 +266,19 @@ def read_forecast(path: Path, series: set[str]) -> dict[str, list[Any]]:
     return columns
 
 
-def neutralise(path: Path) -> Iterator[str]:
-    """The text of a table in which no cell is a formula to a spreadsheet.
-
-    Source: OWASP ASVS 5.0, 1.2.10: a cell that begins with = + - @ tab, carriage return or NUL is
-        text to a spreadsheet with a quote before it. Numbers stay as they are.
-    """
+def read_safely(path: Path) -> Iterator[str]:
+    """The text of a table, in which no cell is a formula to a spreadsheet."""
     with path.open(encoding="utf-8", newline="") as file:
         reader = csv.reader(file)
         while rows := list(itertools.islice(reader, ROWS_AT_ONCE)):
             text = io.StringIO()
-            csv.writer(text, lineterminator="\n").writerows(
-                [f"'{cell}" if _is_formula(cell) else cell for cell in row] for row in rows
-            )
+            csv.writer(text).writerows([_make_safe(cell) for cell in row] for row in rows)
             yield text.getvalue()
 
 
-def _is_formula(cell: str) -> bool:
-    if not cell.startswith(FORMULA_SIGNS):
-        return False
+def _make_safe(cell: str) -> str:
     try:
         float(cell)
     except ValueError:
-        return True
-    return False
+        return neutralise(cell)
+    return cell

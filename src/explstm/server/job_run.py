@@ -80,7 +80,7 @@ class JobRun:
         try:
             self._write(task.model_dump_json().encode() + b"\n")
         except OSError:
-            log.warning("the process of a job ended at once", extra={"job": job.id})
+            log.warning("the process of job %s ended at once", job.id)
 
     def _write(self, data: bytes) -> None:
         assert self._process.stdin is not None
@@ -164,7 +164,7 @@ class JobRun:
             return self._asked
         if end is not None and end["end"] == "failed":
             if end["trace"]:
-                log.error("job failed", extra={"job": self._job.id, "trace": end["trace"]})
+                log.error("job %s failed: %s", self._job.id, end["trace"])
             return replace(self._job, state="failed", error=end["error"])
         return self._failed("JOB_DIED", self._say_died())
 

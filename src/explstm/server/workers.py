@@ -170,7 +170,7 @@ class JobPool:
             try:
                 ended = self._do(job)
             except Exception:
-                log.exception("a job could not be run", extra={"job": job.id})
+                log.exception("job %s could not be run", job.id)
                 error = {"code": "INTERNAL", "message": "the job could not be started; try again."}
                 ended = replace(job, state="failed", error=error)
             with self._changed:
@@ -201,7 +201,7 @@ class JobPool:
         finally:
             run.kill()
             self.folders.tidy(job.id)
-        log.info("job ended", extra={"job": job.id, "kind": job.kind, "state": run.ended.state})
+        log.info("job %s (%s) ended: %s", job.id, job.kind, run.ended.state)
         return run.ended
 
     def _keep_house(self) -> None:
