@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
 
-from explstm.server.errors import ApiError, failure_body
+from explstm.server.errors import ApiError, failure_body, from_validation
 from explstm.server.job_routes import make_router
 from explstm.server.settings import Settings
 
@@ -39,7 +40,13 @@ def make_app(folder: Path, **limits: Any) -> FastAPI:
 
     @app.exception_handler(ApiError)
     def refuse(_: Request, error: ApiError) -> Response:
-        return Response(failure_body(error, "-"), error.status, error.headers)
+        return Response(
+            failure_body(error, "-"), error.status, error.headers, media_type="application/json"
+        )
+
+    @app.exception_handler(RequestValidationError)
+    def refuse_invalid(request: Request, error: RequestValidationError) -> Response:
+        return refuse(request, from_validation(error.errors()))
 
     return app
 

@@ -136,7 +136,7 @@ def test_what_cannot_be_used_is_refused_before_it_waits(client, change, where):
     headers = {"Content-Type": "application/json"}
     n_before = len(client.get(JOBS).json()["jobs"])
     answer = client.post(JOBS, content=content, headers=headers)
-    assert answer.status_code == 422 and where in answer.json()["detail"][0]["loc"]
+    assert answer.status_code == 422 and where in answer.json()["error"]["message"]
     assert len(client.get(JOBS).json()["jobs"]) == n_before
 
 

@@ -1,0 +1,140 @@
+"""``kill -9`` of a real server at random moments: nothing that was done is lost."""
+
+import hashlib
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx2
+import pytest
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks at processes in /proc")
+
+ASKED = {"kind": "fine-tune", "sample": "air-passengers", "h": 4, "max_steps": 25}
+ROUNDS = 10
+ENDED = ("done", "failed", "cancelled", "interrupted")
+
+
+class Server:
+    """A server process on one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        program = Path(__file__).with_name("job_app.py")
+        command = [sys.executable, str(program), str(folder), str(port)]
+        self.process = subprocess.Popen(command, stderr=subprocess.PIPE)
+        self.client = httpx2.Client(base_url=f"http://127.0.0.1:{port}/api/v1/jobs", timeout=30)
+        deadline = time.monotonic() + 60
+        while self.process.poll() is None:
+            try:
+                self.client.get("")
+                return
+            except httpx2.TransportError:
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+
+    def jobs(self) -> dict[str, dict]:
+        return {job["id"]: job for job in self.client.get("").json()["jobs"]}
+
+    def submit(self, **changes) -> str:
+        answer = self.client.post("", json={**ASKED, **changes})
+        assert answer.status_code == 202, answer.text
+        return answer.json()["id"]
+
+    def digest(self, job_id: str) -> str:
+        answer = self.client.get(f"/{job_id}/files/forecast.csv")
+        assert answer.status_code == 200
+        return hashlib.sha256(answer.content).hexdigest()
+
+    def children(self) -> set[int]:
+        tasks = Path(f"/proc/{self.process.pid}/task").glob("*/children")
+        return {int(pid) for path in tasks for pid in path.read_text().split()}
+
+    def end(self, number: int) -> str:
+        self.client.close()
+        self.process.send_signal(number)
+        _, errors = self.process.communicate(timeout=60)
+        return errors.decode()
+
+
+def are_gone(pids: set[int], seconds: float = 20.0) -> bool:
+    deadline = time.monotonic() + seconds
+    while any(_is_alive(pid) for pid in pids):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def settle(server: Server) -> None:
+    """Resume what was interrupted, and wait until all is done."""
+    deadline = time.monotonic() + 300
+    while any(job["state"] != "done" for job in server.jobs().values()):
+        for job_id, job in server.jobs().items():
+            assert job["state"] != "failed", job
+            if job["state"] == "interrupted":
+                server.client.post(f"/{job_id}/resume")
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
+@pytest.mark.slow
+def test_ten_kills_lose_no_result_and_what_was_cut_off_goes_on_to_the_same_end(tmp_path):
+    moments = random.Random(6)
+    digests: dict[str, str] = {}
+    seen = {"interrupted": 0, "done": 0, "continued": 0}
+    running: set[str] = set()
+    for _ in range(ROUNDS):
+        server = Server(tmp_path)
+        jobs = server.jobs()
+        for job_id in digests:
+            assert jobs[job_id]["state"] == "done" and server.digest(job_id) == digests[job_id]
+        for job_id in running:
+            assert jobs[job_id]["state"] in ("interrupted", "done")
+        for job_id, job in jobs.items():
+            if job["state"] == "interrupted":
+                seen["interrupted"] += 1
+                seen["continued"] += job["can_continue"]
+                assert server.client.post(f"/{job_id}/resume").status_code == 202
+        if sum(job["state"] != "done" for job in jobs.values()) < 2:
+            server.submit()
+        time.sleep(moments.uniform(0.0, 7.0))
+        jobs = server.jobs()
+        digests |= {
+            job_id: server.digest(job_id)
+            for job_id, job in jobs.items()
+            if job["state"] == "done" and job_id not in digests
+        }
+        running = {job_id for job_id, job in jobs.items() if job["state"] == "running"}
+        workers = server.children()
+        assert len(workers) >= len(running)
+        server.end(signal.SIGKILL)
+        assert are_gone(workers)
+    server = Server(tmp_path)
+    settle(server)
+    # Resumed or not, cut off here or there: the same training ends with the same forecast.
+    assert len({server.digest(job_id) for job_id in server.jobs()}) == 1
+    assert set(digests.values()) <= {server.digest(job_id) for job_id in server.jobs()}
+    assert seen["interrupted"] >= 2, seen
+    assert server.end(signal.SIGTERM) == ""
+
+
+def test_a_second_server_on_the_same_folder_ends_at_once(tmp_path):
+    first = Server(tmp_path)
+    second = Server(tmp_path)
+    assert "FOLDER_BUSY" in second.end(signal.SIGTERM) and second.process.returncode != 0
+    assert first.client.get("").status_code == 200
+    first.end(signal.SIGTERM)
