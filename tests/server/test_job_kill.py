@@ -29,26 +29,26 @@ class Server:
         program = Path(__file__).with_name("job_app.py")
         command = [sys.executable, str(program), str(folder), str(port)]
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE)
-        self.client = httpx2.Client(base_url=f"http://127.0.0.1:{port}/api/v1/jobs", timeout=30)
+        self.client = httpx2.Client(base_url=f"http://127.0.0.1:{port}/api/v1", timeout=30)
         deadline = time.monotonic() + 60
         while self.process.poll() is None:
             try:
-                self.client.get("")
+                self.client.get("/jobs")
                 return
             except httpx2.TransportError:
                 assert time.monotonic() < deadline
                 time.sleep(0.05)
 
     def jobs(self) -> dict[str, dict]:
-        return {job["id"]: job for job in self.client.get("").json()["jobs"]}
+        return {job["id"]: job for job in self.client.get("/jobs").json()["jobs"]}
 
     def submit(self, **changes) -> str:
-        answer = self.client.post("", json={**ASKED, **changes})
+        answer = self.client.post("/jobs", json={**ASKED, **changes})
         assert answer.status_code == 202, answer.text
         return answer.json()["id"]
 
     def digest(self, job_id: str) -> str:
-        answer = self.client.get(f"/{job_id}/files/forecast.csv")
+        answer = self.client.get(f"/jobs/{job_id}/files/forecast.csv")
         assert answer.status_code == 200
         return hashlib.sha256(answer.content).hexdigest()
 
@@ -61,6 +61,21 @@ class Server:
         self.process.send_signal(number)
         _, errors = self.process.communicate(timeout=60)
         return errors.decode()
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Start servers on one folder; none outlives its test."""
+    servers: list[Server] = []
+
+    def one() -> Server:
+        servers.append(Server(tmp_path))
+        return servers[-1]
+
+    yield one
+    for server in servers:
+        if server.process.returncode is None:
+            server.end(signal.SIGKILL)
 
 
 def are_gone(pids: set[int], seconds: float = 20.0) -> bool:
@@ -86,19 +101,19 @@ def settle(server: Server) -> None:
         for job_id, job in server.jobs().items():
             assert job["state"] != "failed", job
             if job["state"] == "interrupted":
-                server.client.post(f"/{job_id}/resume")
+                server.client.post(f"/jobs/{job_id}/resume")
         assert time.monotonic() < deadline
         time.sleep(0.2)
 
 
 @pytest.mark.slow
-def test_ten_kills_lose_no_result_and_what_was_cut_off_goes_on_to_the_same_end(tmp_path):
+def test_ten_kills_lose_no_result_and_what_was_cut_off_goes_on_to_the_same_end(start):
     moments = random.Random(6)
     digests: dict[str, str] = {}
     seen = {"interrupted": 0, "done": 0, "continued": 0}
     running: set[str] = set()
     for _ in range(ROUNDS):
-        server = Server(tmp_path)
+        server = start()
         jobs = server.jobs()
         for job_id in digests:
             assert jobs[job_id]["state"] == "done" and server.digest(job_id) == digests[job_id]
@@ -108,7 +123,7 @@ def test_ten_kills_lose_no_result_and_what_was_cut_off_goes_on_to_the_same_end(t
             if job["state"] == "interrupted":
                 seen["interrupted"] += 1
                 seen["continued"] += job["can_continue"]
-                assert server.client.post(f"/{job_id}/resume").status_code == 202
+                assert server.client.post(f"/jobs/{job_id}/resume").status_code == 202
         if sum(job["state"] != "done" for job in jobs.values()) < 2:
             server.submit()
         time.sleep(moments.uniform(0.0, 7.0))
@@ -123,7 +138,7 @@ def test_ten_kills_lose_no_result_and_what_was_cut_off_goes_on_to_the_same_end(t
         assert len(workers) >= len(running)
         server.end(signal.SIGKILL)
         assert are_gone(workers)
-    server = Server(tmp_path)
+    server = start()
     settle(server)
     # Resumed or not, cut off here or there: the same training ends with the same forecast.
     assert len({server.digest(job_id) for job_id in server.jobs()}) == 1
@@ -132,9 +147,9 @@ def test_ten_kills_lose_no_result_and_what_was_cut_off_goes_on_to_the_same_end(t
     assert server.end(signal.SIGTERM) == ""
 
 
-def test_a_second_server_on_the_same_folder_ends_at_once(tmp_path):
-    first = Server(tmp_path)
-    second = Server(tmp_path)
+def test_a_second_server_on_the_same_folder_ends_at_once(start):
+    first = start()
+    second = start()
     assert "FOLDER_BUSY" in second.end(signal.SIGTERM) and second.process.returncode != 0
-    assert first.client.get("").status_code == 200
+    assert first.client.get("/jobs").status_code == 200
     first.end(signal.SIGTERM)
