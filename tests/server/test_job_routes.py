@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
-from server.job_app import Upload, make_app
+from server.job_app import make_small_app
 
-DATA_ID = "d" * 22
 QUICK = {"kind": "fine-tune", "sample": "air-passengers", "h": 4, "max_steps": 5}
 ENDED = ("done", "failed", "cancelled", "interrupted")
 JOBS = "/api/v1/jobs"
@@ -17,12 +16,18 @@ JOBS = "/api/v1/jobs"
 
 @pytest.fixture(scope="module")
 def client(tmp_path_factory):
-    app = make_app(tmp_path_factory.mktemp("server"), queue_length=3)
-    rows = [f"=cmd()|{name},2020-{m:02d}-01,{10 + m}" for name in "ab" for m in range(1, 13)]
-    upload = "unique_id,ds,y\n" + "\n".join(rows)
-    app.state.uploads.kept[DATA_ID] = Upload(upload.encode())
+    app = make_small_app(tmp_path_factory.mktemp("server"), queue_length=3)
     with TestClient(app) as client:
         yield client
+
+
+@pytest.fixture(scope="module")
+def data_id(client) -> str:
+    rows = [f"=cmd()|{name},2020-{m:02d}-01,{10 + m}" for name in "ab" for m in range(1, 13)]
+    content = "\n".join(["unique_id,ds,y", *rows])
+    answer = client.post("/api/v1/inspect", content=content, headers={"Content-Type": "text/csv"})
+    assert answer.status_code == 200, answer.text
+    return answer.json()["data"]
 
 
 def wait(client, job_id: str, states=ENDED) -> dict:
@@ -45,8 +50,8 @@ def read_events(client, job_id: str, after: str = "") -> list[dict]:
 
 
 @pytest.fixture(scope="module")
-def trained(client) -> dict:
-    asked = {"kind": "fine-tune", "data": DATA_ID, "h": 3, "max_steps": 5, "level": [80]}
+def trained(client, data_id) -> dict:
+    asked = {"kind": "fine-tune", "data": data_id, "h": 3, "max_steps": 5, "level": [80]}
     answer = client.post(JOBS, json=asked)
     assert answer.status_code == 202 and answer.json()["state"] == "queued"
     assert answer.headers["location"] == f"{JOBS}/{answer.json()['id']}"
@@ -55,8 +60,8 @@ def trained(client) -> dict:
     return job
 
 
-def test_a_job_is_described_with_what_was_asked_and_when_it_goes(trained):
-    assert trained["request"]["data"] == DATA_ID and trained["request"]["backend"] == "torch"
+def test_a_job_is_described_with_what_was_asked_and_when_it_goes(trained, data_id):
+    assert trained["request"]["data"] == data_id and trained["request"]["backend"] == "torch"
     assert trained["deleted"] > trained["ended"] >= trained["started"] >= trained["created"]
     assert trained["error"] is None and not trained["can_resume"] and trained["attempts"] == 1
 
@@ -126,7 +131,7 @@ def test_no_answer_holds_a_path_of_the_server(client, trained):
         ({"init": "/etc/passwd"}, "init"),
         ({"learning_rate": float("inf")}, "learning_rate"),
         ({"sample": None}, "fine-tune"),
-        ({"data": DATA_ID}, "fine-tune"),
+        ({"data": "d" * 22}, "fine-tune"),
         ({"sample": None, "table": {"ds": [1, 2], "y": [1, 2]}}, "fine-tune"),
         ({"sample": None, "data": "../../../etc/passwd..."}, "data"),
     ],
@@ -174,10 +179,10 @@ def test_a_full_queue_says_when_to_come_back(client):
     assert {wait(client, job_id)["state"] for job_id in ids} == {"cancelled"}
 
 
-def test_a_report_shows_other_jobs_and_opens_without_a_network(client, trained):
-    refused = client.post(JOBS, json={"kind": "report", "data": DATA_ID, "jobs": ["x" * 22]})
+def test_a_report_shows_other_jobs_and_opens_without_a_network(client, trained, data_id):
+    refused = client.post(JOBS, json={"kind": "report", "data": data_id, "jobs": ["x" * 22]})
     assert refused.status_code == 422 and refused.json()["error"]["code"] == "JOB_NOT_DONE"
-    asked = {"kind": "report", "data": DATA_ID, "h": 3, "n_windows": 2, "jobs": [trained["id"]]}
+    asked = {"kind": "report", "data": data_id, "h": 3, "n_windows": 2, "jobs": [trained["id"]]}
     job = wait(client, client.post(JOBS, json=asked).json()["id"])
     assert job["state"] == "done", job["error"]
     page = client.get(f"{JOBS}/{job['id']}/files/report.html").text

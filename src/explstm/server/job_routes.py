@@ -18,7 +18,7 @@ import csv
 import io
 import itertools
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -30,11 +30,11 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 from explstm.server.answers import neutralise
 from explstm.server.errors import ApiError
 from explstm.server.job_answers import JobAnswer, JobList, JobResult
-from explstm.server.job_kinds import JobRequest
+from explstm.server.job_kinds import JobRequest, Report
 from explstm.server.jobs import AGAIN, ENDED, STATE_EVENT, Event, Job
 from explstm.server.schemas import MAX_TEXT, Name, Problem
 from explstm.server.settings import Settings
-from explstm.server.uploads import find_sample
+from explstm.server.uploads import StoredUpload, find_sample
 from explstm.server.workers import JobPool, QueueFullError
 
 LOOK_SECONDS = 0.1
@@ -131,26 +131,35 @@ def describe(job: Job, pool: JobPool) -> JobAnswer:
 # ------------------------------------------------------------------------------------- the routes
 
 
-def create(asked: JobRequest, request: Request, response: Response, pool: Pool) -> JobAnswer:
+async def create(asked: JobRequest, request: Request, response: Response, pool: Pool) -> JobAnswer:
     """Ask for a job. It waits until a worker is free."""
-    upload = None
-    if asked.data is not None:
-        upload = request.app.state.uploads.take(asked.data).content
+    # Uploads belong to the event loop; what takes time does not.
+    upload = None if asked.data is None else request.app.state.uploads.take(asked.data)
     if asked.sample is not None:
         find_sample(asked.sample)
-    arguments = asked.model_dump(mode="json")
-    for other in arguments.get("jobs", ()):
+    answer = await run_sync(_submit, asked, upload, pool)
+    response.headers["Location"] = request.url_for("show", job_id=answer.id).path
+    return answer
+
+
+def _submit(asked: JobRequest, upload: StoredUpload | None, pool: JobPool) -> JobAnswer:
+    for other in asked.jobs if isinstance(asked, Report) else ():
         job = pool.store.get(other)
         if job is None or job.state != "done":
             raise ApiError(
                 422, "JOB_NOT_DONE", f"jobs names {other}, which is no job that is done; leave it."
             )
+    with _full_is_503():
+        content = None if upload is None else upload.content
+        return describe(pool.submit(asked.kind, asked.model_dump(mode="json"), content), pool)
+
+
+@contextmanager
+def _full_is_503() -> Iterator[None]:
     try:
-        job = pool.submit(asked.kind, arguments, upload)
+        yield
     except QueueFullError as error:
         raise ApiError(503, error.code, error.message, RETRY_AFTER) from None
-    response.headers["Location"] = str(request.url_for("show", job_id=job.id).path)
-    return describe(job, pool)
 
 
 def show_all(pool: Pool) -> JobList:
@@ -173,10 +182,8 @@ def cancel(job: Found, pool: Pool) -> JobAnswer:
 
 def resume(job: Found, pool: Pool) -> JobAnswer:
     """Queue a job again that did not come to its end: from its checkpoint, where it left one."""
-    try:
+    with _full_is_503():
         queued = pool.resume(job.id)
-    except QueueFullError as error:
-        raise ApiError(503, error.code, error.message, RETRY_AFTER) from None
     if queued is None:
         raise ApiError(409, "JOB_NOT_ENDED", f"the job is {job.state}, and cannot be resumed.")
     return describe(queued, pool)
