@@ -145,7 +145,9 @@ def show(
     if not len(took_ms):
         raise SystemExit(f"no request succeeded: {errors}")
     p50, p90, p99 = np.percentile(took_ms, (50, 90, 99))
-    print("| clients | pause, s | seconds | requests/s | median, ms | 90 % | 99 % | worst | errors |")
+    print(
+        "| clients | pause, s | seconds | requests/s | median, ms | 90 % | 99 % | worst | errors |"
+    )
     print("|---|---|---|---|---|---|---|---|---|")
     print(
         f"| {arguments.clients} | {arguments.pause} | {wall:.0f} | {len(took_ms) / wall:.0f} "

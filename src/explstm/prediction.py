@@ -275,7 +275,9 @@ def _look_back(
     ends = np.cumsum([origins_BT.sum() for origins_BT in origins])[:-1]
     outputs = np.split(output_RHQ, ends)
     read = []
-    for (panel, _), space, origins_BT, seen_RHQ in zip(views, spaces, origins, outputs, strict=True):
+    for (panel, _), space, origins_BT, seen_RHQ in zip(
+        views, spaces, origins, outputs, strict=True
+    ):
         counts_B = origins_BT.sum(axis=1)
         median_RH = seen_RHQ[:, :, engine.spec.median].astype(np.float64)
         error_B = past_error(space, panel.y_S, counts_B, median_RH)

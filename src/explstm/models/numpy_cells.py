@@ -137,7 +137,10 @@ def run_slstm(
     hidden_TBC = np.empty((n_steps, n_series, size), gates_TBG.dtype)
     gates_4BC = np.empty((4, n_series, size), gates_TBG.dtype)
     i_BC, f_BC, g_BC, o_BC = gates_4BC
-    hidden_BC, cell_BC, normaliser_BC, stabiliser_BC = state[0], *(part.copy() for part in state[1:])
+    hidden_BC, cell_BC, normaliser_BC, stabiliser_BC = (
+        state[0],
+        *(part.copy() for part in state[1:]),
+    )
     forget_BC, input_BC, kept_BC = (np.empty_like(cell_BC) for _ in range(3))
     for t, inputs_4BC in enumerate(inputs_T4BC):
         np.matmul(hidden_BC, kernel_4CC, out=gates_4BC)

@@ -23,8 +23,15 @@ from typing import Annotated, Any, Generic, TypeVar
 from fastapi import APIRouter, Query, Request, Response
 
 from explstm import __version__
-from explstm.server.answers import FILE_NAMES, FORMATS, JSON, choose_format, dump_json
-from explstm.server.answers import show_dates, write_table
+from explstm.server.answers import (
+    FILE_NAMES,
+    FORMATS,
+    JSON,
+    choose_format,
+    dump_json,
+    show_dates,
+    write_table,
+)
 from explstm.server.errors import ApiError
 from explstm.server.forecasting import Order, forecast_together
 from explstm.server.inspection import describe, list_series
@@ -144,7 +151,9 @@ async def open_case(
                 return
         source = choose_source(received, asked, path, office.uploads)
         plain = as_plain(asked)
-        known = await office.panels.get(origin_of(source), plain, _reading_of(office, source, plain))
+        known = await office.panels.get(
+            origin_of(source), plain, _reading_of(office, source, plain)
+        )
         yield Case(asked, source, known)
 
 
@@ -154,7 +163,7 @@ def as_plain(asked: Asked) -> Asked:
         return asked
     own = {name: None for name in ("id_col", "time_col", "target_col", "sep", "date_format")}
     without_ids = asked.table.unique_id is None
-    fixed = {"table": None, "decimal": ".", "encoding": "utf-8", "missing": []}
+    fixed: dict[str, Any] = {"table": None, "decimal": ".", "encoding": "utf-8", "missing": []}
     columns = {"id_col": None if without_ids else "unique_id", "time_col": "ds", "target_col": "y"}
     return asked.model_copy(update={**own, **fixed, **columns, "one_series": without_ids})
 

@@ -75,6 +75,6 @@ def failure_body(error: ApiError, request_id: str) -> bytes:
         "error": {"code": error.code, "message": shorten(error.message, LONGEST_MESSAGE)},
         "request_id": request_id,
     }
-    if error.upload is not None:
+    if error.upload is not None and "data" in error.upload:  # kept, so that it can be read again
         body["upload"] = error.upload
     return json.dumps(body).encode()

@@ -44,9 +44,7 @@ def write_growth(panel: Panel, request: GrowthRequest) -> bytes:
 
 def _rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
     columns = list_frame(frame)
-    return [
-        dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)
-    ]
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
 def write_backtest(panel: Panel, request: BacktestRequest, max_rows: int) -> bytes:

@@ -169,9 +169,12 @@ class Forecaster:
         while True:
             async with self._come:
                 await self._come.wait_for(lambda: self._orders)
-                share = -(-len(self._orders) // max(self._idle, 1))
-                taken = [self._orders.popleft() for _ in range(min(share, MOST_TOGETHER))]
-                self._idle -= 1
+            await asyncio.sleep(self._settings.gather_seconds)
+            share = -(-len(self._orders) // max(self._idle, 1))
+            taken = [self._orders.popleft() for _ in range(min(share, MOST_TOGETHER))]
+            if not taken:
+                continue
+            self._idle -= 1
             try:
                 await self._answer(lane, taken)
             finally:

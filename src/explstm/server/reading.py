@@ -171,7 +171,7 @@ def _read_columns(
                 "DATA_COLUMN_MISSING",
                 f"no column of {what} was found among {names}; name it through {lacking[0]}.",
             )
-    columns = {
+    columns: dict[str, Any] = {
         "id_col": choice["id_col"] or "unique_id",
         "time_col": choice["time_col"] or "ds",
         "target_col": choice["target_col"] or "y",
@@ -271,7 +271,7 @@ def _preview_parquet(data: bytes, name: str, settings: Settings) -> list[Preview
         if (size := sum(groups)) > settings.max_unpacked_bytes:
             raise _too_large(name, f"{size:,} bytes unpacked", settings.max_unpacked_bytes)
         first = next(file.iter_batches(batch_size=LOOKED_AT), None)
-        cells = {column: [] for column in file.schema_arrow.names}
+        cells: dict[str, list[Any]] = {column: [] for column in file.schema_arrow.names}
         if first is not None:
             cells = {
                 column: first.column(place).to_pylist()
@@ -280,7 +280,4 @@ def _preview_parquet(data: bytes, name: str, settings: Settings) -> list[Preview
         return preview_table(cells)
     except (pa.ArrowException, OSError) as error:
         reason = shorten(" ".join(str(error).split()), 200)
-        raise DataError(
-            "DATA_CORRUPT", f"{name} is damaged: {reason}; export it again."
-        ) from None
-
+        raise DataError("DATA_CORRUPT", f"{name} is damaged: {reason}; export it again.") from None

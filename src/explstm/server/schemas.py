@@ -8,7 +8,7 @@ lists by repetition. Unknown fields are refused. No field is a path.
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 MAX_TEXT = 1000
 MAX_CELLS = 1_000_000
@@ -17,7 +17,11 @@ DATA_ID = r"^[A-Za-z0-9_-]{22}$"
 Name = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TEXT)]
 DataId = Annotated[str, StringConstraints(pattern=DATA_ID)]
 Horizon = Annotated[int, Field(ge=1, le=1000, description="Steps ahead.")]
-Level = Annotated[float, Field(ge=1, le=99.9, description="Coverage in per cent.")]
+Level = Annotated[
+    float,
+    Field(ge=1, le=99.9, description="Coverage in per cent, to two decimals."),
+    AfterValidator(lambda level: round(level, 2)),
+]
 Season = Annotated[int, Field(ge=1, le=10_000)]
 
 
@@ -47,7 +51,7 @@ class DataRequest(Strict):
     sample: Name | None = Field(default=None, description="A name from GET /samples.")
     table: Table | None = None
     id_col: Name | None = Field(
-        default=None, description="Column of ids; an empty column_choice makes it one series."
+        default=None, description="Column of ids; see one_series for files without."
     )
     time_col: Name | None = None
     target_col: Name | None = None

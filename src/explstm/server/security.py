@@ -170,9 +170,7 @@ class _Exchange:
         ]
         if error.status == 413:
             headers.append((b"connection", b"close"))  # the rest of the body is not read
-        await self.send(
-            {"type": "http.response.start", "status": error.status, "headers": headers}
-        )
+        await self.send({"type": "http.response.start", "status": error.status, "headers": headers})
         await self._send({"type": "http.response.body", "body": body})
 
 

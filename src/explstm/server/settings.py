@@ -46,6 +46,7 @@ class Settings:
         work_seconds: Longest time to work on one request.
         work_memory: Address space of the process that reads uploads.
         waiting: Requests that may wait for work; more are told to come back.
+        gather_seconds: How long a small forecast waits for others to be forecast with.
         forecasters: Processes for small forecasts.
         readers: Processes of low priority for uploads, growth, backtests and large forecasts.
         small_rows: Most rows, of past and future, of a small forecast.
@@ -83,6 +84,7 @@ class Settings:
     work_seconds: float = 120.0
     work_memory: int = 4096 * MIB
     waiting: int = 64
+    gather_seconds: float = 0.002
     forecasters: int = 2
     readers: int = 1
     small_rows: int = 5_000

@@ -316,5 +316,3 @@ def write_csv(path: Path, table: Table) -> None:
 def keep_sample(path: Path, name: str) -> None:
     """A sample as the file that a client might have sent."""
     load_sample(name).to_csv(path, index=False, mode="x")
-
-
