@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
-from server.job_app import make_small_app
+from explstm.server.app import make_app
+from server.job_app import small_settings
 
 QUICK = {"kind": "fine-tune", "sample": "air-passengers", "h": 4, "max_steps": 5}
 ENDED = ("done", "failed", "cancelled", "interrupted")
@@ -16,7 +17,7 @@ JOBS = "/api/v1/jobs"
 
 @pytest.fixture(scope="module")
 def client(tmp_path_factory):
-    app = make_small_app(tmp_path_factory.mktemp("server"), queue_length=3)
+    app = make_app(small_settings(tmp_path_factory.mktemp("server"), queue_length=3))
     with TestClient(app) as client:
         yield client
 

@@ -9,12 +9,14 @@ lane together. Both refuse more than may wait.
 import asyncio
 import contextlib
 import os
+import threading
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import asynccontextmanager
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import wait
 from typing import Any
 
 from explstm.server.errors import ApiError
@@ -33,6 +35,7 @@ MOST_TOGETHER = 32
 
 def _start_process(memory: int, niceness: int) -> None:
     """Limit a process before it works; where the system knows no such limit it has none."""
+    threading.Thread(target=_end_with_server, daemon=True).start()
     with contextlib.suppress(ImportError, ValueError, OSError):
         import resource
 
@@ -40,6 +43,14 @@ def _start_process(memory: int, niceness: int) -> None:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if niceness and hasattr(os, "nice"):
         os.nice(niceness)
+
+
+def _end_with_server() -> None:
+    """End when the server has: one that was killed could not say so, and this would wait on."""
+    server = parent_process()
+    assert server is not None
+    wait([server.sentinel])
+    os._exit(1)
 
 
 def _warm_up() -> None:

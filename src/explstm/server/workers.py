@@ -150,6 +150,8 @@ class JobPool:
         return {state: len(self.store.find([state])) for state in ("queued", "running")}
 
     def _refuse_full(self) -> None:
+        if self.settings.workers == 0:
+            raise QueueFullError("NO_WORKERS", "this server does no jobs; start it with --workers.")
         waiting = len(self.store.find(["queued"]))
         if waiting >= self.settings.queue_length:
             raise QueueFullError(
