@@ -153,9 +153,8 @@ def report(rows: list[dict], options: argparse.Namespace) -> None:
     from scipy.stats import binomtest, wilcoxon
 
     told = [row for row in rows if "skipped" not in row]
-    print(
-        f"{options.backend}, init={options.init}, {options.trials} trials or {options.timeout:g} s"
-    )
+    limit = "" if options.timeout is None else f" or {options.timeout:g} s"
+    print(f"{options.backend}, init={options.init}, {options.trials} trials{limit}")
     print("| set | default | tuned | unchecked | trials | CPU s | changed |")
     print("|---|---|---|---|---|---|---|")
     for row in told:

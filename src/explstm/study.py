@@ -23,6 +23,7 @@ import math
 import sqlite3
 import time
 import uuid
+import warnings
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -306,8 +307,13 @@ def _requeue(study: "Study", trial: "FrozenTrial", deaths: int) -> None:
 
 
 def _promised(trial: "FrozenTrial") -> Params:
-    """Its parameters; one that died before it was given them all had been promised some."""
-    return {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+    """Its parameters; of one that died before it had them all, only those that it was queued with.
+
+    The others are drawn again from the beginning: some kept and some drawn would be a third draw.
+    """
+    return (
+        trial.params if "worker" in trial.user_attrs else trial.system_attrs.get("fixed_params", {})
+    )
 
 
 def _deaths(trial: "FrozenTrial") -> int:
@@ -355,7 +361,9 @@ def _alone(path: Path) -> Iterator[None]:
 
 def _import_optuna() -> Any:
     try:
-        import optuna
+        with warnings.catch_warnings():  # of bars in notebooks, which are not drawn here
+            warnings.filterwarnings("ignore", "IProgress not found")
+            import optuna
     except ModuleNotFoundError:
         raise BackendNotInstalledError(
             "TUNE_NOT_INSTALLED",
