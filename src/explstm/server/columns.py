@@ -125,4 +125,4 @@ def _is_whole(column: Preview) -> bool:
 def _repeats(column: Preview) -> bool:
     """Text that stands in several rows, as a series' name does."""
     cells = [cell for cell in column.cells if cell]
-    return bool(cells) and not _is_number(column) and len(set(cells)) <= max(1, len(cells) // 2)
+    return len(cells) > 1 and not _is_number(column) and len(set(cells)) <= max(1, len(cells) // 2)

@@ -1,5 +1,7 @@
 """Start the service."""
 
+import signal
+
 from explstm.errors import BackendNotInstalledError
 from explstm.server.settings import Settings
 from explstm.storage import hold_lock
@@ -29,6 +31,8 @@ def serve(settings: Settings) -> None:
             f"the service needs {error.name}; run: pip install 'explstm[serve]'",
         ) from None
     start_log()
+    # Being told to stop is how a service ends, not a failure; uvicorn tells the older handler too.
+    signal.signal(signal.SIGTERM, lambda *_: None)
     settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
     # Before anything is made of the folder: another server may be at work in it.
     with hold_lock(settings.data / "server"):
