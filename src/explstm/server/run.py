@@ -4,6 +4,7 @@ import signal
 
 from explstm.errors import BackendNotInstalledError
 from explstm.server.settings import Settings
+from explstm.storage import hold_lock
 
 GRACE = 10
 KEEP_ALIVE = 30
@@ -17,6 +18,7 @@ def serve(settings: Settings) -> None:
 
     Raises:
         BackendNotInstalledError: The extra ``serve`` is not installed.
+        BusyError: Another server has the folder.
     """
     try:
         import uvicorn
@@ -31,17 +33,20 @@ def serve(settings: Settings) -> None:
     start_log()
     # Being told to stop is how a service ends, not a failure; uvicorn tells the older handler too.
     signal.signal(signal.SIGTERM, lambda *_: None)
-    uvicorn.run(
-        make_app(settings),
-        host=settings.host,
-        port=settings.port,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        backlog=WAITING_CONNECTIONS,
-        limit_concurrency=CONNECTIONS,
-        timeout_keep_alive=KEEP_ALIVE,
-        timeout_graceful_shutdown=GRACE,
-        h11_max_incomplete_event_size=LONGEST_HEADERS,
-    )
+    settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    # Before anything is made of the folder: another server may be at work in it.
+    with hold_lock(settings.data / "server"):
+        uvicorn.run(
+            make_app(settings),
+            host=settings.host,
+            port=settings.port,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            backlog=WAITING_CONNECTIONS,
+            limit_concurrency=CONNECTIONS,
+            timeout_keep_alive=KEEP_ALIVE,
+            timeout_graceful_shutdown=GRACE,
+            h11_max_incomplete_event_size=LONGEST_HEADERS,
+        )
