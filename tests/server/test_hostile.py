@@ -83,7 +83,10 @@ def test_a_hostile_upload_is_refused_in_a_sentence(service: Live, case: Hostile)
 
 
 def test_nothing_is_left_of_them(service: Live) -> None:
-    kept = [path for path in service.data.rglob("*") if path.is_file()]
-    assert all(path.parent.name == "uploads" and len(path.name) == 22 for path in kept), kept
+    kept = list((service.data / "uploads").iterdir())
+    assert all(path.is_file() and len(path.name) == 22 for path in kept), kept
+    names = " ".join(str(path) for path in service.data.parent.rglob("*"))
+    for part in ("passwd", "shadow", "CON", "script", "nnnnn"):
+        assert part not in names
     assert sum(path.stat().st_size for path in kept) <= 512 * 1024**2
     assert service.process.poll() is None
