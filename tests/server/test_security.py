@@ -51,7 +51,7 @@ def test_a_client_without_the_token_is_not(service: Live, shown: str) -> None:
     assert TOKEN not in answer.text
     for path in ("/metrics", "/api/v1/limits", "/api/v1/samples"):
         assert httpx.get(service.url + path, headers={"authorization": shown}).status_code == 401
-    for path in ("/healthz", "/readyz"):
+    for path in ("/healthz", "/readyz", "/docs", "/api/v1/openapi.json"):
         assert httpx.get(service.url + path).status_code == 200
 
 

@@ -26,8 +26,8 @@ from explstm.server.settings import Settings
 log = logging.getLogger(__name__)
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-OPEN_PATHS = frozenset({"/healthz", "/readyz"})
-"""What a load balancer asks without a token."""
+OPEN_PATHS = frozenset({"/", "/healthz", "/readyz", "/docs", "/docs.css", "/api/v1/openapi.json"})
+"""What holds no data and needs no token: the page itself, what load balancers ask, the manual."""
 OPEN_PREFIX = "/static/"
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
@@ -99,7 +99,7 @@ class Guard:
             return ApiError(
                 403, "CROSS_ORIGIN", "the page of another site may not write here; use this one."
             )
-        if not (path in OPEN_PATHS or path == "/" or path.startswith(OPEN_PREFIX)):
+        if not (path in OPEN_PATHS or path.startswith(OPEN_PREFIX)):
             refusal = self._refuse_stranger(headers)
             if refusal is not None:
                 return refusal
