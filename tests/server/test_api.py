@@ -142,6 +142,13 @@ def test_requests_that_come_together_get_each_its_own_answer(client: httpx.Clien
     assert answers[7].status_code == 422
 
 
+def test_a_long_horizon_is_that_of_the_package(client: httpx.Client) -> None:
+    asked = {"table": {"ds": list(range(60)), "y": np.arange(5.0, 65.0).tolist()}, "h": 400}
+    expected = ExpLSTM().predict(pd.DataFrame({"unique_id": "series", **asked["table"]}), h=400)
+    found = columns(client.post("/forecast", json=asked))
+    np.testing.assert_allclose(found["ExpLSTM"], expected["ExpLSTM"], rtol=1e-5)
+
+
 def test_inspect_finds_columns_and_keeps_the_data(client: httpx.Client) -> None:
     body = "shop;day;sold;note\n" + "".join(
         f"{shop};2024-01-{day:02d};{day}{',5' if day == 3 else ''};x\n"

@@ -59,7 +59,7 @@ def test_no_request_breaks_the_server(service: Live, kept: str) -> None:
         @given(case=operation.as_strategy())
         def try_out(case: Any) -> None:
             lead_to_data(case, kept)
-            answer = case.call(base_url=service.url)
+            answer = case.call(base_url=service.url, timeout=120)
             statuses[answer.status_code] += 1
             case.validate_response(answer, checks=checks)
 

@@ -68,6 +68,8 @@ from explstm.server.uploads import (
 )
 
 PREFIX = "/api/v1"
+STRETCH = 24
+"""Steps ahead after which the network reads a series again."""
 Asked = TypeVar("Asked", bound=DataRequest)
 FAILURES: dict[int | str, dict[str, Any]] = {
     status: {"model": Failure}
@@ -146,7 +148,7 @@ async def open_case(
         asked = parse_request(received, model)
         if small_table and asked.table is not None and received.name is None:
             alone = asked.data is None and asked.sample is None
-            if alone and len(asked.table.ds) <= office.settings.small_rows:
+            if alone and is_small(len(asked.table.ds), asked.table.n_series, asked, office):
                 yield Case(asked, None, None)
                 return
         source = choose_source(received, asked, path, office.uploads)
@@ -155,6 +157,12 @@ async def open_case(
             origin_of(source), plain, _reading_of(office, source, plain)
         )
         yield Case(asked, source, known)
+
+
+def is_small(n_rows: int, n_series: int, asked: DataRequest, office: Office) -> bool:
+    """Whether a forecast holds nobody up: few steps to read, as often as its horizon asks for."""
+    h = getattr(asked, "h", 0)
+    return (n_rows + n_series * h) * (1 + h // STRETCH) <= office.settings.small_rows
 
 
 def as_plain(asked: Asked) -> Asked:
@@ -267,7 +275,7 @@ async def forecast(request: Request) -> Response:
                 f"{office.settings.max_answer_rows:,}; name some series.",
             )
         order = Order(as_plain(asked), panel, media_type)
-        if len(panel.y_S) + rows <= office.settings.small_rows:
+        if is_small(len(panel.y_S), panel.n_series, asked, office):
             return reply(await office.forecaster.forecast(order), media_type)
         (body,) = await office.reader.run(forecast_together, [order])
         if isinstance(body, ApiError):

@@ -43,6 +43,11 @@ class Table(Strict):
     )
     y: list[float | None] = Field(min_length=1, max_length=MAX_CELLS)
 
+    @property
+    def n_series(self) -> int:
+        """How many different ids there are."""
+        return 1 if self.unique_id is None else len(set(self.unique_id))
+
 
 class DataRequest(Strict):
     """Which data, and how to read them. Columns that are not named are found."""

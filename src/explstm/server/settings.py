@@ -49,7 +49,7 @@ class Settings:
         gather_seconds: How long a small forecast waits for others to be forecast with.
         forecasters: Processes for small forecasts.
         readers: Processes of low priority for uploads, growth, backtests and large forecasts.
-        small_rows: Most rows, of past and future, of a small forecast.
+        small_rows: Most rows, of past and future, that a small forecast reads.
         max_json_bytes: Longest JSON; longer tables come as files.
         uploads_at_once: Files that may come in at the same time.
         max_panel_bytes: All panels of uploads that are kept ready.
