@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from explstm.errors import DataError, UsageError
-from explstm.parsing import name_cells, parse_dates, parse_numbers, quote
+from explstm.parsing import name_cells, parse_dates, parse_numbers, quote, read_days
 
 
 def dates(*texts, date_format=None):
@@ -161,3 +161,33 @@ def test_a_format_that_is_none_is_refused(date_format):
 def test_quoted_values_are_short_and_escaped():
     assert quote("a\x1b[31m\n") == r"'a\x1b[31m\n'"
     assert len(quote("x" * 1000)) == 80
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ["2024-02-30"],
+        ["2024-1-31"],
+        ["2024/01/31"],
+        ["2024-01-31", "2024-01"],
+        ["2024-01-31 "],
+        ["１０２４-01-31"],
+        ["1677-12-31"],
+        ["2262-01-01"],
+        ["NaT"],
+        [],
+    ],
+)
+def test_what_is_no_plain_day_is_left_to_the_slow_way(texts):
+    assert read_days(texts) is None
+
+
+def test_plain_days_are_read_as_the_slow_way_reads_them():
+    days = pd.date_range("1999-12-25", periods=800, freq="37D").strftime("%Y-%m-%d").tolist()
+    slow, _ = parse_dates(
+        np.array([f"{day}T00:00" for day in days], dtype=object),
+        name_cells("ds", pd.RangeIndex(len(days))),
+    )
+    fast = read_days(days)
+    assert fast.dtype == slow.dtype
+    np.testing.assert_array_equal(fast, slow)

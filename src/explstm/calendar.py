@@ -11,6 +11,7 @@ Axes: N series in a panel, S steps of all series laid end to end, H horizon.
 """
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import tzinfo
@@ -266,9 +267,12 @@ _Walk = Iterator[tuple[Dates, npt.NDArray[np.bool_]]]
 
 def _most_common(blocks: Iterable[Dates]) -> int:
     """The most frequent step, in its own unit; of equally frequent ones the smallest."""
-    counts = pd.concat([pd.Series(steps.astype(np.int64)).value_counts() for steps in blocks])
-    counts = counts.groupby(level=0).sum()
-    return int(counts.index[counts == counts.max()].min())
+    counts: Counter[int] = Counter()
+    for steps in blocks:
+        values, times = np.unique(steps.astype(np.int64), return_counts=True)
+        counts.update(dict(zip(values.tolist(), times.tolist(), strict=True)))
+    most = max(counts.values())
+    return min(step for step, times in counts.items() if times == most)
 
 
 def _name_ticks(ticks: int) -> str:

@@ -10,7 +10,7 @@ Axes: S rows of a table.
 
 import math
 import re
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import date, datetime, timedelta, timezone, tzinfo
 from typing import Any
 
@@ -31,8 +31,10 @@ _ISO = re.compile(
 )
 _WEEK = re.compile(r"(\d{4})-?W(\d{2})(?:-([1-7]))?", re.ASCII)
 _QUARTER = re.compile(r"(\d{4})-?Q([1-4])", re.ASCII)
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _INTEGER = re.compile(r"[+-]?\d{1,18}", re.ASCII)
 
+_FIRST_NANOSECOND, _LAST_NANOSECOND = np.datetime64("1678-01-01"), np.datetime64("2262-01-01")
 _EPOCH_POWERS = (8, 11, 14, 17)
 """Smallest time since 1970 in seconds, milli-, micro- and nanoseconds that is taken for one."""
 
@@ -133,6 +135,8 @@ def parse_dates(
 
 def _parse_iso(text_U: pd.Series) -> tuple[pd.Series, pd.Series]:
     """Dates of ISO texts in UTC, NaT where they are none, and their offsets ("" for none)."""
+    if (day_U := read_days(text_U.tolist())) is not None:
+        return pd.Series(day_U), pd.Series("", index=text_U.index)
     text_U = text_U.map(_first_day)
     part_U = text_U.str.extract(_ISO)
     naive_U = (part_U["day"].str.replace("/", "-") + part_U["time"].fillna("")).astype(object)
@@ -152,6 +156,18 @@ def _parse_iso(text_U: pd.Series) -> tuple[pd.Series, pd.Series]:
             lambda zone: _read_offset(zone).utcoffset(None) if zone else timedelta(0)
         )
     return date_U, zone_U
+
+
+def read_days(texts: Sequence[str]) -> Dates | None:
+    """Days written as 2024-01-31, in nanoseconds; None where one is written otherwise or late."""
+    if not all(map(_DAY.fullmatch, texts)):
+        return None
+    try:
+        day_U = np.array(texts, dtype="M8[D]")
+    except ValueError:  # a 30th of February
+        return None
+    within = len(day_U) and _FIRST_NANOSECOND <= day_U.min() <= day_U.max() < _LAST_NANOSECOND
+    return day_U.astype("M8[ns]") if within else None
 
 
 def _parse_as(text_U: pd.Series, date_format: str) -> tuple[pd.Series, pd.Series]:

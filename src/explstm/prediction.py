@@ -95,7 +95,9 @@ def forecast_panel(
         block = by_length[first : first + SERIES_PER_BLOCK]
         series = take_series(panel, block)
         if preprocessing.beside is None:
-            forecast, _ = _forecast_block(engine, series, preprocessing, h, probabilities)
+            space = _to_space(series, preprocessing)
+            output_BHQ = engine.predict_last(*last_windows(space, preprocessing.window))
+            forecast = _go_on(engine, series, preprocessing, space, output_BHQ, h, probabilities)
         else:
             forecast = _forecast_views(engine, series, preprocessing, h, probabilities)
         y_NHP[block] = forecast
@@ -185,42 +187,43 @@ def _forecast_views(
 ) -> FloatArray:
     """Forecast on both curves, and mix.
 
-    A series too large for the second curve is forecast on the first alone.
+    A series too large for the second curve is forecast on the first alone. The network reads both
+    curves together: its steps cost little more for two series than for one.
     """
     assert preprocessing.beside is not None
-    beside = replace(preprocessing, growth=preprocessing.beside)
-    y_BHP, error_B = _forecast_block(engine, panel, preprocessing, h, probabilities)
     largest_B = reduce_series(np.maximum, np.abs(panel.y_S), panel.starts_N1)
     carried = np.flatnonzero(largest_B <= LARGEST)
-    if len(carried) == 0:
+    views = [(panel, preprocessing)]
+    if len(carried):
+        beside = replace(preprocessing, growth=preprocessing.beside)
+        views.append((take_series(panel, carried), beside))
+    forecasts = [
+        (_go_on(engine, *view, space, output_BHQ, h, probabilities), error_B)
+        for view, (space, output_BHQ, error_B) in zip(views, _look_back(engine, views), strict=True)
+    ]
+    (y_BHP, error_B), *others = forecasts
+    if not others:
         return y_BHP
-    series = take_series(panel, carried)
     other_BHP, other_B = y_BHP.copy(), error_B.copy()
-    other_BHP[carried], other_B[carried] = _forecast_block(engine, series, beside, h, probabilities)
+    other_BHP[carried], other_B[carried] = others[0]
     positive_B = reduce_series(np.minimum, panel.y_S, panel.starts_N1) > 0
     return combine_views((y_BHP, other_BHP), (error_B, other_B), positive_B, largest_B)
 
 
-def _forecast_block(
+def _go_on(
     engine: Engine,
     panel: Panel,
     preprocessing: Preprocessing,
+    space: GrowthPanel,
+    output_BHQ: NDArray[np.float32],
     h: int,
     probabilities: Sequence[float],
-) -> tuple[FloatArray, FloatArray]:
-    """Return forecasts (B, h, P) on one curve and, where there is another, the past errors (B)."""
-    space = _to_space(panel, preprocessing)
-    shown = last_windows(space, preprocessing.window)
-    error_B = np.zeros(panel.n_series)
-    if preprocessing.beside is None:
-        output_BHQ = engine.predict_last(*shown)
-    else:
-        output_BHQ, error_B = _look_back(engine, space, panel.y_S, *shown)
+) -> FloatArray:
+    """Return forecasts (B, h, P) on one curve from the outputs at the last step."""
     history = _History(engine, preprocessing, panel, space.transform)
-    y_BHP = forecast_ahead(
+    return forecast_ahead(
         engine.spec, space, output_BHQ, history.read_on, h, probabilities, preprocessing.widen
     )
-    return y_BHP, error_B
 
 
 @dataclass
@@ -257,18 +260,29 @@ def _to_space(
 
 
 def _look_back(
-    engine: Engine,
-    space: GrowthPanel,
-    y_S: FloatArray,
-    features_BTF: NDArray[np.float32],
-    lengths_B: NDArray[np.int64],
-) -> tuple[NDArray[np.float32], FloatArray]:
-    """Return the outputs (B, H, Q) at the last step, and the errors from the origins before it."""
-    origins_BT = past_origins(lengths_B, features_BTF.shape[1])
-    output_RHQ = engine.predict_origins(features_BTF, origins_BT)
-    counts_B = origins_BT.sum(axis=1)
-    median_RH = output_RHQ[:, :, engine.spec.median].astype(np.float64)
-    return output_RHQ[np.cumsum(counts_B) - 1], past_error(space, y_S, counts_B, median_RH)
+    engine: Engine, views: Sequence[tuple[Panel, Preprocessing]]
+) -> list[tuple[GrowthPanel, NDArray[np.float32], FloatArray]]:
+    """Return each view's space, outputs (B, H, Q) at the last step, and errors (B) before it."""
+    spaces = [_to_space(*view) for view in views]
+    shown = [last_windows(space, view[1].window) for space, view in zip(spaces, views, strict=True)]
+    n_steps = max(features_BTF.shape[1] for features_BTF, _ in shown)
+    origins = [past_origins(lengths_B, n_steps) for _, lengths_B in shown]
+    features = [
+        np.pad(features_BTF, ((0, 0), (0, n_steps - features_BTF.shape[1]), (0, 0)))
+        for features_BTF, _ in shown
+    ]
+    output_RHQ = engine.predict_origins(np.concatenate(features), np.concatenate(origins))
+    ends = np.cumsum([origins_BT.sum() for origins_BT in origins])[:-1]
+    outputs = np.split(output_RHQ, ends)
+    read = []
+    for (panel, _), space, origins_BT, seen_RHQ in zip(
+        views, spaces, origins, outputs, strict=True
+    ):
+        counts_B = origins_BT.sum(axis=1)
+        median_RH = seen_RHQ[:, :, engine.spec.median].astype(np.float64)
+        error_B = past_error(space, panel.y_S, counts_B, median_RH)
+        read.append((space, seen_RHQ[np.cumsum(counts_B) - 1], error_B))
+    return read
 
 
 def _append(panel: Panel, y_BH: FloatArray) -> Panel:

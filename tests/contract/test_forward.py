@@ -40,6 +40,18 @@ def test_one_unit_gives_the_values_worked_out_by_hand(backend):
     np.testing.assert_allclose(everywhere[:, 0, 0], [0.181700, 0.258118], atol=1e-6)
 
 
+@pytest.mark.parametrize("name", sorted(SPECS))
+def test_reading_in_pieces_changes_nothing(name, monkeypatch):
+    spec = SPECS[name]
+    engine = NumpyEngine(spec, draw_weights(spec), dtype=np.float64)
+    features_BTF = np.random.default_rng(1).normal(size=(3, 23, spec.n_features))
+    origins_BT = np.ones((3, 23), dtype=bool)
+    at_once = engine.predict_origins(features_BTF, origins_BT)
+    monkeypatch.setattr("explstm.models.numpy_engine.GATES", 4 * max(spec.hidden_sizes) * 3 * 7)
+    in_pieces = engine.predict_origins(features_BTF, origins_BT)
+    np.testing.assert_allclose(in_pieces, at_once, rtol=1e-12)
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_gates_are_input_forget_candidate_output(backend):
     kernel, recurrent = [0.5, -0.4, 0.9, 0.3], [0.2, 0.7, -0.6, 0.1]

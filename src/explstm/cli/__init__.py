@@ -25,7 +25,7 @@ from typing import Annotated, Any
 
 import typer
 
-from explstm.cli import judging, making, reporting
+from explstm.cli import judging, making, reporting, serving
 from explstm.errors import ExpLSTMError
 from explstm.plain_text import spell_out
 from explstm.screen import Screen
@@ -45,7 +45,7 @@ app = typer.Typer(
 for command in (
     *(making.forecast, making.fit, making.tune, making.pretrain),
     *(judging.backtest, judging.compare, judging.audit, judging.benchmark, judging.demo),
-    *(reporting.growth, reporting.report),
+    *(reporting.growth, reporting.report, serving.serve),
 ):
     app.command()(command)
 

@@ -123,20 +123,52 @@ def run_lstm(
 def run_slstm(
     spec: ModelSpec, gates_TBG: Array, recurrent_kernel: Array, state: State
 ) -> tuple[Array, State]:
-    """Read a sequence with sLSTM cells; arguments as of :func:`run_cell`."""
+    """Read a sequence with sLSTM cells; arguments as of :func:`run_cell`.
+
+    A step of few series is so small that calls and allocations are what it costs: the gates lie
+    apart from each other, and every step writes into the same arrays.
+    """
     activation = ACTIVATION_FUNCTIONS[spec.activation]
     gate = ACTIVATION_FUNCTIONS[spec.recurrent_activation]
+    n_steps, n_series, _ = gates_TBG.shape
     size = len(recurrent_kernel)
-    hidden_TBC = np.empty((*gates_TBG.shape[:2], size), gates_TBG.dtype)
-    hidden_BC, cell_BC, normaliser_BC, stabiliser_BC = state
-    for t, gates_BG in enumerate(gates_TBG):
-        gates_BG += hidden_BC @ recurrent_kernel
-        i_BC, f_BC, g_BC, o_BC = np.split(gates_BG, 4, axis=1)
-        kept_BC = stabiliser_BC + (f_BC if spec.forget_gate == "exp" else -softplus(-f_BC))
-        stabiliser_BC = np.maximum(kept_BC, i_BC)
-        forget_BC = np.exp(kept_BC - stabiliser_BC)
-        input_BC = np.exp(i_BC - stabiliser_BC)
-        cell_BC = forget_BC * cell_BC + input_BC * activation(g_BC)
-        normaliser_BC = forget_BC * normaliser_BC + input_BC
-        hidden_BC = np.multiply(gate(o_BC), cell_BC / normaliser_BC, out=hidden_TBC[t])
+    inputs_T4BC = gates_TBG.reshape(n_steps, n_series, 4, size).transpose(0, 2, 1, 3)
+    kernel_4CC = np.ascontiguousarray(recurrent_kernel.reshape(size, 4, size).transpose(1, 0, 2))
+    hidden_TBC = np.empty((n_steps, n_series, size), gates_TBG.dtype)
+    gates_4BC = np.empty((4, n_series, size), gates_TBG.dtype)
+    i_BC, f_BC, g_BC, o_BC = gates_4BC
+    hidden_BC, cell_BC, normaliser_BC, stabiliser_BC = (
+        state[0],
+        *(part.copy() for part in state[1:]),
+    )
+    forget_BC, input_BC, kept_BC = (np.empty_like(cell_BC) for _ in range(3))
+    for t, inputs_4BC in enumerate(inputs_T4BC):
+        np.matmul(hidden_BC, kernel_4CC, out=gates_4BC)
+        gates_4BC += inputs_4BC
+        if spec.forget_gate == "exp":
+            np.add(stabiliser_BC, f_BC, out=kept_BC)
+        else:
+            _log_sigmoid(f_BC, forget_BC, out=kept_BC)
+            kept_BC += stabiliser_BC
+        np.maximum(kept_BC, i_BC, out=stabiliser_BC)
+        np.subtract(kept_BC, stabiliser_BC, out=forget_BC)
+        np.subtract(i_BC, stabiliser_BC, out=input_BC)
+        np.exp(forget_BC, out=forget_BC)
+        np.exp(input_BC, out=input_BC)
+        cell_BC *= forget_BC
+        cell_BC += input_BC * activation(g_BC)
+        normaliser_BC *= forget_BC
+        normaliser_BC += input_BC
+        hidden_BC = np.divide(cell_BC, normaliser_BC, out=hidden_TBC[t])
+        hidden_BC *= gate(o_BC)
     return hidden_TBC, (hidden_BC, cell_BC, normaliser_BC, stabiliser_BC)
+
+
+def _log_sigmoid(x: Array, room: Array, out: Array) -> None:
+    """``log(sigmoid(x))`` without overflow; ``room`` is an array of the same shape to work in."""
+    np.abs(x, out=room)
+    np.negative(room, out=room)
+    np.exp(room, out=room)
+    np.log1p(room, out=room)
+    np.minimum(x, 0, out=out)
+    out -= room

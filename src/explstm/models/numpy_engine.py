@@ -33,6 +33,8 @@ from explstm.models.spec import BATCH_NORM_EPSILON, ModelSpec
 
 BLOCK = 128
 """Series that pass the recurrent layers together."""
+GATES = 2**18
+"""Gates, of all series and so many steps, that pass a layer before the next: they fit the cache."""
 
 
 class NumpyEngine:
@@ -182,23 +184,28 @@ class NumpyEngine:
     def _run_layers(
         self, features_BTF: Array, states: tuple[State, ...] | None
     ) -> tuple[Array, tuple[State, ...]]:
-        n_series = len(features_BTF)
-        if states is None:
-            states = self.start_states(n_series)
-        hidden_TBC, after = features_BTF.transpose(1, 0, 2), []
-        for i, state in enumerate(states):
-            kernel, recurrent_kernel, bias = (
-                self._weights[f"{self.spec.cell}_{i}/{part}"]
-                for part in ("kernel", "recurrent_kernel", "bias")
-            )
-            n_steps, _, width = hidden_TBC.shape
-            gates_SG = hidden_TBC.reshape(-1, width) @ kernel
-            gates_SG += bias
-            hidden_TBC, state = run_cell(
-                self.spec, gates_SG.reshape(n_steps, n_series, -1), recurrent_kernel, state
-            )
-            after.append(state)
-        return hidden_TBC, tuple(after)
+        n_series, n_steps, _ = features_BTF.shape
+        states_L = list(self.start_states(n_series) if states is None else states)
+        widest = max(self.spec.hidden_sizes)
+        steps = max(1, GATES // (4 * widest * max(n_series, 1)))
+        last_TBC = np.empty((n_steps, n_series, self.spec.hidden_sizes[-1]), self._dtype)
+        for start in range(0, n_steps, steps):
+            hidden_TBC = features_BTF[:, start : start + steps].transpose(1, 0, 2)
+            for i, state in enumerate(states_L):
+                hidden_TBC, states_L[i] = self._run_layer(i, hidden_TBC, state)
+            last_TBC[start : start + steps] = hidden_TBC
+        return last_TBC, tuple(states_L)
+
+    def _run_layer(self, i: int, input_TBC: Array, state: State) -> tuple[Array, State]:
+        kernel, recurrent_kernel, bias = (
+            self._weights[f"{self.spec.cell}_{i}/{part}"]
+            for part in ("kernel", "recurrent_kernel", "bias")
+        )
+        n_steps, n_series, width = input_TBC.shape
+        gates_SG = input_TBC.reshape(-1, width) @ kernel
+        gates_SG += bias
+        gates_TBG = gates_SG.reshape(n_steps, n_series, -1)
+        return run_cell(self.spec, gates_TBG, recurrent_kernel, state)
 
     def _skip(self, hidden_RC: Array, features_RF: Array) -> Array:
         if not self.spec.residual:

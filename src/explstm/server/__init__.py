@@ -1,0 +1,1 @@
+"""The service: forecasts over HTTP, and the page that shows them; needs the extra ``serve``."""

@@ -1,0 +1,291 @@
+"""``/jobs``: ask for long work, follow it, end it, fetch what came of it.
+
+    POST /jobs                      JobRequest -> 202 JobAnswer; 404 unknown data, 503 queue full
+    GET  /jobs                      -> JobList
+    GET  /jobs/{id}                 -> JobAnswer
+    GET  /jobs/{id}/events          server-sent events ``state`` and ``progress``; Last-Event-ID
+    POST /jobs/{id}/cancel          -> 202 JobAnswer; 409 where it has ended
+    POST /jobs/{id}/resume          -> 202 JobAnswer; 409 where it waits, runs or is done
+    GET  /jobs/{id}/result          ?series=ID&series=ID -> JobResult; 409 where it is not done
+    GET  /jobs/{id}/files/{name}    a download; name is one of ``files``
+
+Contract: an id is looked up, never used as a path; so is a name. The stream of a job ends with its
+last state; a follower that comes back with Last-Event-ID misses nothing, also after a restart.
+"""
+
+import asyncio
+import csv
+import io
+import itertools
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+from anyio.to_thread import run_sync
+from fastapi import APIRouter, Depends, FastAPI, Header, Query, Request, Response
+from fastapi.responses import FileResponse, StreamingResponse
+from fastapi.sse import EventSourceResponse, ServerSentEvent
+
+from explstm.server.answers import neutralise
+from explstm.server.errors import ApiError
+from explstm.server.job_answers import JobAnswer, JobList, JobResult
+from explstm.server.job_kinds import JobRequest, Report
+from explstm.server.jobs import AGAIN, ENDED, STATE_EVENT, Event, Job
+from explstm.server.schemas import MAX_TEXT, Name, Problem
+from explstm.server.settings import Settings
+from explstm.server.uploads import StoredUpload, find_sample
+from explstm.server.workers import JobPool, QueueFullError
+
+LOOK_SECONDS = 0.1
+RETRY_MS = 2000
+RETRY_AFTER = {"Retry-After": "30"}
+MAX_FOLLOWERS = 100
+MAX_LISTED = 200
+MAX_SERIES = 50
+MAX_FORECAST_ROWS = 100_000
+ROWS_AT_ONCE = 1000
+TYPES = {
+    ".csv": "text/csv",
+    ".json": "application/json",
+    ".html": "text/html",
+    ".safetensors": "application/octet-stream",
+}
+
+
+def make_router(settings: Settings) -> APIRouter:
+    """The routes; the pool they speak of lives as long as the app that includes them."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        pool = JobPool(settings)
+        await run_sync(pool.start)
+        app.state.jobs = pool
+        try:
+            yield
+        finally:
+            await run_sync(pool.stop)
+
+    router = APIRouter(prefix="/jobs", tags=["jobs"], lifespan=lifespan)
+    router.add_api_route("", create, methods=["POST"], status_code=202)
+    router.add_api_route("", show_all, methods=["GET"])
+    router.add_api_route("/{job_id}", show, methods=["GET"])
+    router.add_api_route(
+        "/{job_id}/events", follow, methods=["GET"], response_class=EventSourceResponse
+    )
+    router.add_api_route("/{job_id}/cancel", cancel, methods=["POST"], status_code=202)
+    router.add_api_route("/{job_id}/resume", resume, methods=["POST"], status_code=202)
+    router.add_api_route("/{job_id}/result", show_result, methods=["GET"])
+    router.add_api_route(
+        "/{job_id}/files/{name}", download, methods=["GET"], response_class=FileResponse
+    )
+    return router
+
+
+def find_pool(request: Request) -> JobPool:
+    """The pool of the app."""
+    pool: JobPool = request.app.state.jobs
+    return pool
+
+
+Pool = Annotated[JobPool, Depends(find_pool)]
+
+
+def find_job(job_id: str, pool: Pool) -> Job:
+    """The job of the address.
+
+    Raises:
+        ApiError: 404.
+    """
+    job = pool.store.get(job_id)
+    if job is None:
+        raise ApiError(
+            404, "JOB_UNKNOWN", "there is no such job; it may have been deleted after its time."
+        )
+    return job
+
+
+Found = Annotated[Job, Depends(find_job)]
+
+
+def describe(job: Job, pool: JobPool) -> JobAnswer:
+    """A job for its client."""
+    kept = pool.settings.keep_jobs_for
+    return JobAnswer(
+        id=job.id,
+        kind=job.kind,
+        state=job.state,
+        request=dict(job.arguments),
+        created=job.created,
+        started=job.started,
+        ended=job.ended,
+        deleted=None if job.ended is None else job.ended + kept,
+        attempts=job.attempts,
+        error=None if job.error is None else Problem(**job.error),
+        can_resume=job.state in AGAIN,
+        can_continue=job.state in AGAIN and pool.folders.can_continue(job.id),
+        files=pool.folders.files(job) if job.state == "done" else [],
+    )
+
+
+# ------------------------------------------------------------------------------------- the routes
+
+
+async def create(asked: JobRequest, request: Request, response: Response, pool: Pool) -> JobAnswer:
+    """Ask for a job. It waits until a worker is free."""
+    # Uploads belong to the event loop; what takes time does not.
+    upload = None if asked.data is None else request.app.state.uploads.take(asked.data)
+    if asked.sample is not None:
+        find_sample(asked.sample)
+    answer = await run_sync(_submit, asked, upload, pool)
+    response.headers["Location"] = request.url_for("show", job_id=answer.id).path
+    return answer
+
+
+def _submit(asked: JobRequest, upload: StoredUpload | None, pool: JobPool) -> JobAnswer:
+    for other in asked.jobs if isinstance(asked, Report) else ():
+        job = pool.store.get(other)
+        if job is None or job.state != "done":
+            raise ApiError(
+                422, "JOB_NOT_DONE", f"jobs names {other}, which is no job that is done; leave it."
+            )
+    with _full_is_503():
+        content = None if upload is None else upload.content
+        return describe(pool.submit(asked.kind, asked.model_dump(mode="json"), content), pool)
+
+
+@contextmanager
+def _full_is_503() -> Iterator[None]:
+    try:
+        yield
+    except QueueFullError as error:
+        raise ApiError(503, error.code, error.message, RETRY_AFTER) from None
+
+
+def show_all(pool: Pool) -> JobList:
+    """The newest jobs."""
+    return JobList(jobs=[describe(job, pool) for job in pool.store.find(limit=MAX_LISTED)])
+
+
+def show(job: Found, pool: Pool) -> JobAnswer:
+    """A job."""
+    return describe(job, pool)
+
+
+def cancel(job: Found, pool: Pool) -> JobAnswer:
+    """End a job that waits or runs."""
+    cancelled = pool.cancel(job.id)
+    if cancelled is None:
+        raise ApiError(409, "JOB_ENDED", f"the job is {job.state}, and cannot be cancelled.")
+    return describe(cancelled, pool)
+
+
+def resume(job: Found, pool: Pool) -> JobAnswer:
+    """Queue a job again that did not come to its end: from its checkpoint, where it left one."""
+    with _full_is_503():
+        queued = pool.resume(job.id)
+    if queued is None:
+        raise ApiError(409, "JOB_NOT_ENDED", f"the job is {job.state}, and cannot be resumed.")
+    return describe(queued, pool)
+
+
+def show_result(
+    job: Found,
+    pool: Pool,
+    series: Annotated[
+        list[Name], Query(max_length=MAX_SERIES, description="Ids to send the forecast of.")
+    ] = [],  # noqa: B006 - FastAPI copies it
+) -> JobResult:
+    """What came of a job that is done."""
+    summary = pool.folders.result(job.id) if job.state == "done" else None
+    if summary is None:
+        raise ApiError(409, "JOB_NOT_DONE", f"the job is {job.state}, and has no result.")
+    path = pool.folders.file(job, "forecast.csv")
+    return JobResult(
+        id=job.id,
+        kind=job.kind,
+        summary=summary,
+        forecast=None if path is None or not series else read_forecast(path, set(series)),
+        files=pool.folders.files(job),
+    )
+
+
+def download(job: Found, name: str, pool: Pool) -> Response:
+    """A file of a job that is done, never shown but saved."""
+    path = pool.folders.file(job, name) if job.state == "done" else None
+    if path is None:
+        raise ApiError(404, "FILE_UNKNOWN", "the job has no such file; see its list of files.")
+    headers = {"Content-Disposition": f'attachment; filename="{path.name}"'}
+    if path.suffix == ".csv":
+        return StreamingResponse(read_safely(path), media_type="text/csv", headers=headers)
+    return FileResponse(path, media_type=TYPES[path.suffix], headers=headers)
+
+
+# ------------------------------------------------------------------------------------- the stream
+
+
+async def follow(
+    job: Found,
+    pool: Pool,
+    last_event_id: Annotated[str, Header(max_length=MAX_TEXT)] = "",
+) -> AsyncIterator[ServerSentEvent]:
+    """Events of a job from the one after Last-Event-ID, to the end of the job."""
+    seen, looked = int(last_event_id) if last_event_id.isdecimal() else 0, -1
+    n_followers = pool.n_followers = pool.n_followers + 1
+    try:
+        while not pool.is_stopping and n_followers <= MAX_FOLLOWERS:
+            if looked != pool.n_told:
+                looked = pool.n_told
+                now, events = await run_sync(_look, pool, job.id, seen)
+                for event in events:
+                    seen = event.number
+                    yield ServerSentEvent(
+                        event=event.name, id=str(seen), data=event.data, retry=RETRY_MS
+                    )
+                if now is None or now.state in ENDED:
+                    if now is not None and not events:  # so that whoever comes late knows
+                        data = {"state": now.state, "error": now.error}
+                        yield ServerSentEvent(event=STATE_EVENT, id=str(seen), data=data)
+                    return
+            await asyncio.sleep(LOOK_SECONDS)
+    finally:
+        pool.n_followers -= 1
+
+
+def _look(pool: JobPool, job_id: str, after: int) -> tuple[Job | None, list[Event]]:
+    """The job, and the events up to then at least."""
+    job = pool.store.get(job_id)
+    return job, pool.store.events(job_id, after)
+
+
+# -------------------------------------------------------------------------------------- the files
+
+
+def read_forecast(path: Path, series: set[str]) -> dict[str, list[Any]]:
+    """Some series of a forecast, as columns."""
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = csv.DictReader(file)
+        columns: dict[str, list[Any]] = {name: [] for name in rows.fieldnames or ()}
+        for row in rows:
+            if row["unique_id"] in series and len(columns["ds"]) < MAX_FORECAST_ROWS:
+                for name, text in row.items():
+                    columns[name].append(text if name in ("unique_id", "ds") else float(text))
+    return columns
+
+
+def read_safely(path: Path) -> Iterator[str]:
+    """The text of a table, in which no cell is a formula to a spreadsheet."""
+    with path.open(encoding="utf-8", newline="") as file:
+        reader = csv.reader(file)
+        while rows := list(itertools.islice(reader, ROWS_AT_ONCE)):
+            text = io.StringIO()
+            csv.writer(text).writerows([_make_safe(cell) for cell in row] for row in rows)
+            yield text.getvalue()
+
+
+def _make_safe(cell: str) -> str:
+    try:
+        float(cell)
+    except ValueError:
+        return neutralise(cell)
+    return cell

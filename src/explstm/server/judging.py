@@ -1,0 +1,94 @@
+"""Growth and the quick backtest of a request, in a process of its own.
+
+Contract: each function takes a panel and a request and returns the body of the answer.
+"""
+
+from typing import Any
+
+import pandas as pd
+
+from explstm.backtest import PRETRAINED, Task, run_backtest
+from explstm.errors import ExpLSTMError
+from explstm.forecaster import ExpLSTM
+from explstm.growth_report import report_growth
+from explstm.panel import Panel
+from explstm.server.answers import dump_json, list_frame
+from explstm.server.errors import ApiError, from_package
+from explstm.server.forecasting import season_of
+from explstm.server.schemas import BacktestRequest, GrowthRequest
+
+
+def write_growth(panel: Panel, request: GrowthRequest) -> bytes:
+    """The growth of every series.
+
+    Raises:
+        ApiError: It cannot be told.
+    """
+    seasons = season_of(panel, request.season_length)
+    try:
+        model = ExpLSTM(freq=panel.freq, season_length=list(seasons))
+        forecast = model.predict(panel, h=request.h, level=[request.level])
+        report = report_growth(panel, forecast, request.h, seasons, request.level)
+    except ExpLSTMError as error:
+        raise from_package(error) from None
+    return dump_json(
+        {
+            "h": request.h,
+            "level": request.level,
+            "facts": _rows(report.facts),
+            "sentences": report.sentences,
+            "rates": list_frame(report.rates, panel.time_zone),
+        }
+    )
+
+
+def _rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    columns = list_frame(frame)
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def write_backtest(panel: Panel, request: BacktestRequest, max_rows: int) -> bytes:
+    """The pretrained model against the naive forecasts.
+
+    Raises:
+        ApiError: It cannot be told.
+    """
+    step_size = request.step_size or request.h
+    rows = panel.n_series * request.n_windows * request.h
+    if rows > max_rows:
+        raise ApiError(
+            413,
+            "BACKTEST_TOO_LARGE",
+            f"{panel.n_series:,} series, {request.n_windows} windows and h={request.h} make "
+            f"{rows:,} forecasts, more than {max_rows:,}; name some series, or ask for a job.",
+        )
+    seasons = season_of(panel, request.season_length)
+    level = tuple(sorted(set(request.level)))
+    task = Task(panel, request.h, request.n_windows, step_size, seasons, level)
+    try:
+        result = run_backtest(task, [PRETRAINED])
+    except ExpLSTMError as error:
+        raise from_package(error) from None
+    judgement = result.judgement
+    assert judgement is not None
+    scores = result.scores[["model", "metric", "value"]]
+    return dump_json(
+        {
+            "h": request.h,
+            "n_windows": request.n_windows,
+            "step_size": step_size,
+            "use": judgement.use,
+            "sentence": judgement.sentence,
+            "verdicts": [
+                {
+                    name: getattr(verdict, name)
+                    for name in (
+                        *("method", "outcome", "sentence", "naive", "loss", "naive_loss"),
+                        *("skill", "p_value", "n_series", "n_windows"),
+                    )
+                }
+                for verdict in judgement.verdicts
+            ],
+            "scores": _rows(scores),
+        }
+    )

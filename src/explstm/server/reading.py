@@ -1,0 +1,283 @@
+"""From what a client sent to a panel, in a process of its own.
+
+Contract: :func:`read_source` takes one :class:`Source` and the request that came with it, refuses
+what is beyond the limits before it is unpacked, and returns a panel whose tables are called
+``unique_id, ds, y``. A refusal of a file whose header could be read carries its columns, so that
+the client can name others.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from explstm.errors import DataError, ExpLSTMError, UsageError
+from explstm.frame import build_panel
+from explstm.panel import Panel
+from explstm.parsing import read_days
+from explstm.plain_text import shorten
+from explstm.reading import parse_table
+from explstm.seasonality import check_season_lengths
+from explstm.server.answers import restore
+from explstm.server.columns import (
+    LONGEST_SHOWN,
+    LOOKED_AT,
+    SHOWN,
+    Preview,
+    guess_columns,
+    preview_csv,
+    preview_table,
+)
+from explstm.server.errors import ApiError, from_package
+from explstm.server.samples import load_sample
+from explstm.server.schemas import DataRequest, Table
+from explstm.server.settings import Settings
+from explstm.tables import Layout
+
+HEAD = 200_000
+"""Bytes of a CSV that its columns are found in."""
+LARGEST_FOOTER = 100_000
+"""Entries in a list of a Parquet file's footer."""
+LONGEST_FOOTER_TEXT = 1_000_000
+CANONICAL = ("unique_id", "ds", "y")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where data come from.
+
+    Attributes:
+        kind: ``"file"``: spooled by the server; ``"sample"``: made here.
+        path: Of the spooled file, chosen by the server; empty for a sample.
+        name: What the client called the file, for display; or the sample's name.
+    """
+
+    kind: Literal["file", "sample"]
+    path: str
+    name: str
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A panel, and the file it was read from.
+
+    Attributes:
+        panel: The series.
+        n_rows: Rows of the file.
+        columns: name, examples.
+        choice: id_col, time_col, target_col as taken.
+    """
+
+    panel: Panel
+    n_rows: int
+    columns: list[dict[str, Any]]
+    choice: dict[str, str | None]
+
+
+def read_source(source: Source, request: DataRequest, settings: Settings) -> Reading:
+    """Read a file or a sample.
+
+    Raises:
+        ApiError: It cannot be read.
+    """
+    try:
+        if source.kind == "sample":
+            table = load_sample(source.name)
+            previews = preview_table({name: table[name].head(SHOWN).tolist() for name in CANONICAL})
+            names = dict(zip(("id_col", "time_col", "target_col"), CANONICAL, strict=True))
+            panel = build_panel(table, freq=to_freq(request.freq), fill=request.fill)
+            return Reading(panel, len(table), _show(previews), dict(names))
+        return _read_file(Path(source.path).read_bytes(), source.name, request, settings)
+    except ExpLSTMError as error:
+        raise from_package(error) from None
+    except MemoryError:
+        raise out_of_memory() from None
+
+
+def out_of_memory() -> ApiError:
+    """What is said of data that need more memory than a process may have."""
+    return ApiError(
+        413, "DATA_TOO_LARGE", "the data need more memory than the server gives; split them."
+    )
+
+
+def read_table_columns(table: Table, request: DataRequest) -> Panel:
+    """A panel from columns in JSON.
+
+    Raises:
+        ExpLSTMError: They cannot be used.
+    """
+    lengths = {name: len(cells) for name, cells in table if cells is not None}
+    if len(set(lengths.values())) > 1:
+        found = ", ".join(f"{name} has {length}" for name, length in lengths.items())
+        raise UsageError("TABLE_LENGTHS", f"table: {found} cells; give all the same number.")
+    if len({type(date) for date in table.ds}) > 1:
+        raise DataError(
+            "DATA_COLUMN_TYPE", "table.ds mixes texts and integers; write all dates alike."
+        )
+    dates = read_days(table.ds) if isinstance(table.ds[0], str) else None  # type: ignore[arg-type]
+    columns: dict[str, Any] = {
+        "ds": table.ds if dates is None else dates,
+        "y": np.array(table.y, dtype=np.float64),  # None becomes NaN
+    }
+    if table.unique_id is not None:
+        columns["unique_id"] = [str(name) for name in table.unique_id]
+    frame = pd.DataFrame(columns, copy=False)
+    return build_panel(frame, freq=to_freq(request.freq), fill=request.fill)
+
+
+def to_freq(text: str | None) -> str | int | None:
+    """A frequency as the package takes it: digits are an integer step."""
+    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 18 else text
+
+
+def _read_file(data: bytes, name: str, request: DataRequest, settings: Settings) -> Reading:
+    if request.season_length:
+        check_season_lengths(request.season_length)
+    shown_name = shorten(name, 100)
+    is_parquet = data.startswith(b"PAR1")
+    if is_parquet:
+        previews = _preview_parquet(data, shown_name, settings)
+    else:
+        previews = _preview_text(data, shown_name, request, settings)
+    choice = _choose(previews, request)
+    try:
+        return _read_columns(data, shown_name, previews, choice, request, settings)
+    except ExpLSTMError as error:
+        known = {"columns": _show(previews), "choice": choice}
+        if previews and error.code != "DATA_NOT_CSV":
+            refusal = from_package(error)
+            raise ApiError(refusal.status, error.code, error.message, None, known) from None
+        raise
+
+
+def _read_columns(
+    data: bytes,
+    name: str,
+    previews: list[Preview],
+    choice: dict[str, str | None],
+    request: DataRequest,
+    settings: Settings,
+) -> Reading:
+    if previews:
+        lacking = [role for role in ("time_col", "target_col") if choice[role] is None]
+        if lacking:
+            names = ", ".join(repr(shorten(column.name, LONGEST_SHOWN)) for column in previews[:20])
+            what = {"time_col": "dates", "target_col": "values"}[lacking[0]]
+            raise DataError(
+                "DATA_COLUMN_MISSING",
+                f"no column of {what} was found among {names}; name it through {lacking[0]}.",
+            )
+    columns: dict[str, Any] = {
+        "id_col": choice["id_col"] or "unique_id",
+        "time_col": choice["time_col"] or "ds",
+        "target_col": choice["target_col"] or "y",
+    }
+    table = parse_table(
+        data,
+        name,
+        **columns,
+        sep=request.sep,
+        decimal=request.decimal,
+        encoding=request.encoding,
+        date_format=request.date_format,
+        missing=("", *request.missing),
+    )
+    if len(table) > settings.max_rows:
+        raise _too_large(name, f"{len(table):,} rows", settings.max_rows)
+    panel = build_panel(table, **columns, freq=to_freq(request.freq), fill=request.fill)
+    if panel.n_series > settings.max_series:
+        raise _too_large(name, f"{panel.n_series:,} series", settings.max_series)
+    layout = Layout()
+    panel = replace(
+        panel,
+        ids_N=restore_ids(panel.ids_N),
+        layout=replace(
+            panel.layout,
+            id_col=layout.id_col,
+            time_col=layout.time_col,
+            target_col=layout.target_col,
+            id_type=None,
+        ),
+    )
+    return Reading(panel, len(table), _show(previews), choice)
+
+
+def restore_ids(ids_N: npt.NDArray[np.object_]) -> npt.NDArray[np.object_]:
+    """Ids as they were before a CSV of ours marked them, unless two would become one."""
+    plain_N = np.array([restore(name) for name in ids_N.tolist()], dtype=object)
+    return plain_N if len(set(plain_N)) == len(plain_N) else ids_N
+
+
+def _too_large(name: str, found: str, limit: int) -> DataError:
+    return DataError(
+        "DATA_TOO_LARGE", f"{name} has {found}, more than {limit:,}; split it by series."
+    )
+
+
+def _choose(previews: list[Preview], request: DataRequest) -> dict[str, str | None]:
+    """The columns that the client names, and for the others a proposal from what is left."""
+    asked = {role: getattr(request, role) for role in ("id_col", "time_col", "target_col")}
+    taken = {name for name in asked.values() if name is not None}
+    guess = guess_columns([column for column in previews if column.name not in taken])
+    choice = {role: asked[role] or guess[role] for role in asked}
+    if request.one_series:
+        choice["id_col"] = None
+    return choice
+
+
+def _show(previews: list[Preview]) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": column.name,
+            "examples": [shorten(cell, LONGEST_SHOWN) for cell in column.cells[:SHOWN]],
+        }
+        for column in previews
+    ]
+
+
+def _preview_text(
+    data: bytes, name: str, request: DataRequest, settings: Settings
+) -> list[Preview]:
+    if data.count(b"\n") > settings.max_rows + 1 or data.count(b"\r") > settings.max_rows + 1:
+        raise _too_large(name, "more rows than are taken", settings.max_rows)
+    try:
+        head = data[:HEAD].decode(request.encoding, errors="replace")
+    except (LookupError, ValueError, TypeError):
+        return []  # the reader says what is wrong with the encoding
+    return preview_csv(head.removeprefix("\ufeff"), request.sep)
+
+
+def _preview_parquet(data: bytes, name: str, settings: Settings) -> list[Preview]:
+    """The columns by the footer, and their first cells, if the footer is within the limits."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        file = pq.ParquetFile(
+            pa.BufferReader(data),
+            thrift_string_size_limit=LONGEST_FOOTER_TEXT,
+            thrift_container_size_limit=LARGEST_FOOTER,
+        )
+        footer = file.metadata
+        if footer.num_columns > settings.max_columns:
+            raise _too_large(name, f"{footer.num_columns:,} columns", settings.max_columns)
+        if footer.num_rows > settings.max_rows:
+            raise _too_large(name, f"{footer.num_rows:,} rows", settings.max_rows)
+        groups = (footer.row_group(i).total_byte_size for i in range(footer.num_row_groups))
+        if (size := sum(groups)) > settings.max_unpacked_bytes:
+            raise _too_large(name, f"{size:,} bytes unpacked", settings.max_unpacked_bytes)
+        first = next(file.iter_batches(batch_size=LOOKED_AT), None)
+        cells: dict[str, list[Any]] = {column: [] for column in file.schema_arrow.names}
+        if first is not None:
+            cells = {
+                column: first.column(place).to_pylist()
+                for place, column in enumerate(first.schema.names)
+            }
+        return preview_table(cells)
+    except (pa.ArrowException, OSError) as error:
+        reason = shorten(" ".join(str(error).split()), 200)
+        raise DataError("DATA_CORRUPT", f"{name} is damaged: {reason}; export it again.") from None

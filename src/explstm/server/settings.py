@@ -1,0 +1,153 @@
+"""Every limit and address of the service, in one place.
+
+Contract: :class:`Settings` is frozen and complete; what reads it adds no number of its own. A
+server that can be reached from another machine has a token.
+"""
+
+import ipaddress
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from explstm.errors import UsageError
+
+MIB = 1024**2
+SHORTEST_TOKEN = 16
+LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the service runs, and what it lets in.
+
+    Attributes:
+        host: Address to listen on.
+        port: Port; 0 takes a free one.
+        token: What clients show as ``Authorization: Bearer TOKEN``; demanded on any address that is
+            not the machine's own, and wherever it is given.
+        trusted_hosts: Names that clients may call the server by, beside ``host`` and those of the
+            machine itself.
+        data: Folder of uploads and jobs; made when missing.
+        max_bytes: Longest body of a request.
+        max_unpacked_bytes: Largest table that an upload may unpack to.
+        max_rows: Most rows of a table.
+        max_series: Most series of a table.
+        max_columns: Most columns of a table.
+        max_horizon: Longest horizon.
+        max_answer_rows: Most rows of a forecast: series times horizon.
+        max_text: Longest name, id or option, in characters.
+        max_levels: Most intervals of one forecast.
+        max_windows: Most windows of a quick backtest.
+        max_growth_series: Most series of a growth report.
+        max_backtest_rows: Most rows of a quick backtest: series times windows times horizon.
+        keep_uploads_for: Seconds that an upload is kept.
+        max_upload_bytes: All uploads together; the oldest go first.
+        read_seconds: Longest time to receive a body.
+        work_seconds: Longest time to work on one request.
+        work_memory: Address space of the process that reads uploads.
+        waiting: Requests that may wait for work; more are told to come back.
+        gather_seconds: How long a small forecast waits for others to be forecast with.
+        forecasters: Processes for small forecasts.
+        readers: Processes of low priority for uploads, growth, backtests and large forecasts.
+        small_rows: Most rows, of past and future, that a small forecast reads.
+        max_json_bytes: Longest JSON; longer tables come as files.
+        uploads_at_once: Files that may come in at the same time.
+        max_panel_bytes: All panels of uploads that are kept ready.
+        workers: Jobs that run at once.
+        queue_length: Jobs that may wait.
+        job_seconds: Longest time of a job.
+        job_memory: Address space of a job's process.
+        keep_jobs_for: Seconds that a finished job is kept.
+        max_jobs_bytes: All kept jobs together; the oldest go first.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8765
+    token: str | None = field(default=None, repr=False)
+    trusted_hosts: tuple[str, ...] = ()
+    data: Path = Path("explstm-server")
+    max_bytes: int = 32 * MIB
+    max_unpacked_bytes: int = 256 * MIB
+    max_rows: int = 1_000_000
+    max_series: int = 100_000
+    max_columns: int = 1_000
+    max_horizon: int = 1_000
+    max_answer_rows: int = 2_000_000
+    max_text: int = 1_000
+    max_levels: int = 10
+    max_windows: int = 20
+    max_growth_series: int = 200
+    max_backtest_rows: int = 200_000
+    keep_uploads_for: float = 3600.0
+    max_upload_bytes: int = 512 * MIB
+    read_seconds: float = 60.0
+    work_seconds: float = 120.0
+    work_memory: int = 4096 * MIB
+    waiting: int = 64
+    gather_seconds: float = 0.002
+    forecasters: int = 2
+    readers: int = 1
+    small_rows: int = 5_000
+    max_json_bytes: int = 2 * MIB
+    uploads_at_once: int = 16
+    max_panel_bytes: int = 128 * MIB
+    workers: int = 1
+    queue_length: int = 16
+    job_seconds: float = 3600.0
+    job_memory: int = 8192 * MIB
+    keep_jobs_for: float = 7 * 24 * 3600.0
+    max_jobs_bytes: int = 1024 * MIB
+
+    def __post_init__(self) -> None:
+        if self.token is not None and len(self.token) < SHORTEST_TOKEN:
+            raise UsageError(
+                "SERVE_TOKEN",
+                f"the token has {len(self.token)} characters, which can be guessed; use at least "
+                f"{SHORTEST_TOKEN}.",
+            )
+        if self.token is None and not is_loopback(self.host):
+            raise UsageError(
+                "SERVE_TOKEN",
+                f"host={self.host!r} can be reached from other machines, which needs a token; pass "
+                "--token-file with a file that holds one.",
+            )
+
+    @property
+    def known_hosts(self) -> tuple[str, ...]:
+        """Every name that a request may be addressed to, without its port, in lower case."""
+        own = f"[{self.host}]" if ":" in self.host else self.host
+        return tuple(name.lower() for name in (*LOOPBACK_NAMES, own, *self.trusted_hosts))
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches an address."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def read_token(path: str | os.PathLike[str]) -> str:
+    """The token that a file holds.
+
+    Raises:
+        UsageError: The file cannot be read, or others than its owner may read it.
+    """
+    file = Path(path)
+    try:
+        if os.name == "posix" and file.stat().st_mode & 0o077:
+            raise UsageError(
+                "SERVE_TOKEN", f"{path} can be read by others; run: chmod 600 on the token file."
+            )
+        token = file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeError) as error:
+        raise UsageError(
+            "SERVE_TOKEN", f"the token file {path} cannot be read: {error}; check the path."
+        ) from None
+    if not token.isascii() or not token.isprintable():
+        raise UsageError(
+            "SERVE_TOKEN", f"the token in {path} has signs beyond ASCII; use letters and digits."
+        )
+    return token

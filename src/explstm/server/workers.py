@@ -1,0 +1,212 @@
+"""The pool: so many jobs at once, each in a process of its own; the others wait in the store.
+
+Contract: a job's process is spawned for it alone, has a lower priority, one thread, a limit of
+memory, and as much time as a job may take; nothing that happens in it reaches the server, and
+however it ends, its record ends in one of the states of :mod:`explstm.server.jobs`. One server at a
+time has a folder. When the server is asked to end, running jobs are interrupted with a checkpoint;
+when it is killed, their processes end by themselves and :mod:`explstm.server.job_keeping` finds
+them at the next start.
+"""
+
+import contextlib
+import itertools
+import logging
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from queue import Queue
+from typing import Any
+
+from explstm.errors import BusyError
+from explstm.server.job_folders import JobFolders
+from explstm.server.job_keeping import delete_old, recover
+from explstm.server.job_run import STOP, JobRun
+from explstm.server.jobs import AGAIN, Job, JobStore, new_id
+from explstm.server.settings import Settings
+from explstm.server.sqlite_jobs import SqliteJobs
+from explstm.storage import hold_lock
+
+HOUSEKEEPING_SECONDS = 60.0
+NO_ERROR: Mapping[str, Any] = {"error": None, "started": None, "ended": None}
+log = logging.getLogger(__name__)
+
+
+class QueueFullError(BusyError):
+    """So many jobs wait that no more are taken now."""
+
+
+@dataclass
+class JobPool:
+    """Runs the jobs of a store.
+
+    Attributes:
+        settings: Limits.
+        folders: Where the jobs' folders are.
+        store: Where records are kept; a SQLite file beside them by default.
+        n_told: Changes with every event, so that followers need not ask the store all the time.
+        n_followers: How many streams are open.
+    """
+
+    settings: Settings
+    store: JobStore = field(init=False)
+    folders: JobFolders = field(init=False)
+    n_told: int = 0
+    n_followers: int = 0
+
+    def __post_init__(self) -> None:
+        self.folders = JobFolders(self.settings.data / "jobs")
+        self._changed = threading.Condition()
+        self._inboxes: dict[str, Queue[Any]] = {}
+        self._threads: list[threading.Thread] = []
+        self._held = contextlib.ExitStack()
+        self._stopping = threading.Event()
+        self._counter = itertools.count(1)
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether the server is about to end."""
+        return self._stopping.is_set()
+
+    # ----------------------------------------------------------------------------- start and stop
+
+    def start(self, store: JobStore | None = None) -> None:
+        """Take the folder, find what became of its jobs, and begin to work.
+
+        Raises:
+            BusyError: Another server has the folder.
+            ModelFileError: The record of jobs cannot be read.
+        """
+        self.folders.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._held.enter_context(hold_lock(self.folders.root))
+        self.store = store or SqliteJobs(self.settings.data / "jobs.db")
+        self._held.callback(self.store.close)
+        recover(self.store, self.folders, time.time())
+        targets = [*[self._work] * self.settings.workers, self._keep_house]
+        self._threads = [threading.Thread(target=target, daemon=True) for target in targets]
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Interrupt what runs, with a checkpoint where it keeps one, and give the folder back."""
+        with self._changed:
+            self._stopping.set()
+            for inbox in self._inboxes.values():
+                inbox.put({STOP: "interrupted"})
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join()
+        self._held.close()
+
+    # ------------------------------------------------------------------------------ what is asked
+
+    def submit(self, kind: str, arguments: Mapping[str, Any], upload: bytes | None = None) -> Job:
+        """Queue a new job.
+
+        Raises:
+            QueueFullError: Too many wait.
+        """
+        job = Job(new_id(), kind, arguments, "queued", time.time())
+        with self._changed:
+            self._refuse_full()
+            self.folders.make(job.id, upload)
+            self.store.add(job)
+            self._wake()
+        return job
+
+    def resume(self, job_id: str) -> Job | None:
+        """Queue a job again that has not come to its end; None where its state forbids that.
+
+        Raises:
+            QueueFullError: Too many wait.
+        """
+        with self._changed:
+            self._refuse_full()
+            changes = {**NO_ERROR, "state": "queued", "queued": time.time()}
+            job = self.store.change(job_id, AGAIN, **changes)
+            self._wake()
+        return job
+
+    def cancel(self, job_id: str) -> Job | None:
+        """End a job that waits or runs; None where it has ended already.
+
+        One that runs is cancelled a moment later: its process is asked to end, and then made to.
+        """
+        with self._changed:
+            waiting = self.store.change(
+                job_id, ["queued"], state="cancelled", ended=time.time(), error=None
+            )
+            if waiting is not None:
+                self._wake()
+                return waiting
+            inbox = self._inboxes.get(job_id)
+            if inbox is None:
+                return None
+            inbox.put({STOP: "cancelled"})
+        return self.store.get(job_id)
+
+    def counts(self) -> dict[str, int]:
+        """How many jobs wait and run."""
+        return {state: len(self.store.find([state])) for state in ("queued", "running")}
+
+    def _refuse_full(self) -> None:
+        if self.settings.workers == 0:
+            raise QueueFullError("NO_WORKERS", "this server does no jobs; start it with --workers.")
+        waiting = len(self.store.find(["queued"]))
+        if waiting >= self.settings.queue_length:
+            raise QueueFullError(
+                "QUEUE_FULL",
+                f"{waiting} jobs wait already, and no more may; try again when some have ended, "
+                "or cancel one.",
+            )
+
+    def _wake(self) -> None:
+        self.n_told = next(self._counter)
+        self._changed.notify_all()
+
+    # -------------------------------------------------------------------------------- the threads
+
+    def _work(self) -> None:
+        """Do one job after the other."""
+        while (job := self._next()) is not None:
+            try:
+                ended = self._do(job)
+            except Exception:
+                log.exception("job %s could not be run", job.id)
+                error = {"code": "INTERNAL", "message": "the job could not be started; try again."}
+                ended = replace(job, state="failed", error=error)
+            with self._changed:
+                del self._inboxes[job.id]
+                changes = {"state": ended.state, "error": ended.error, "ended": time.time()}
+                self.store.change(job.id, ["running"], **changes)
+                self._wake()
+
+    def _next(self) -> Job | None:
+        """Wait for a job; None when the server ends."""
+        with self._changed:
+            while not self._stopping.is_set():
+                job = self.store.claim(time.time())
+                if job is not None:
+                    self._inboxes[job.id] = Queue()
+                    self._wake()
+                    return job
+                self._changed.wait()
+            return None
+
+    def _do(self, job: Job) -> Job:
+        """Run a job to its end, and return it in the state that it ended in."""
+        run = JobRun(job, self.folders.path(job.id), self.settings, self._inboxes[job.id])
+        try:
+            for name, data in run.follow():
+                self.store.tell(job.id, name, data)
+                self.n_told = next(self._counter)
+        finally:
+            run.kill()
+            self.folders.tidy(job.id)
+        log.info("job %s (%s) ended: %s", job.id, job.kind, run.ended.state)
+        return run.ended
+
+    def _keep_house(self) -> None:
+        while not self._stopping.is_set():
+            delete_old(self.store, self.folders, self.settings, time.time())
+            self._stopping.wait(HOUSEKEEPING_SECONDS)
