@@ -24,6 +24,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
         token=TOKEN,
         trusted_hosts=("forecasts.example",),
         read_seconds=2.0,
+        max_bytes=20_000,
     ) as live:
         yield live
 
@@ -97,12 +98,28 @@ def talk(service: Live, text: bytes) -> bytes:
         return found
 
 
-def test_a_deciding_header_twice_is_refused(service: Live) -> None:
-    head = (
-        f"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1:{service.port}\r\nHost: evil.example\r\n"
-        "Connection: close\r\n\r\n"
+@pytest.mark.parametrize("hosts", [("127.0.0.1", "evil.example"), ("evil.example", "127.0.0.1")])
+def test_a_deciding_header_twice_is_refused(service: Live, hosts: tuple[str, str]) -> None:
+    named = "".join(f"Host: {host}\r\n" for host in hosts)
+    head = f"GET /healthz HTTP/1.1\r\n{named}Connection: close\r\n\r\n"
+    assert b"HEADER_TWICE" in talk(service, head.encode())
+
+
+@pytest.mark.parametrize("form", [False, True])
+@pytest.mark.parametrize("says_length", [False, True])
+def test_a_body_that_is_too_long_is_not_taken(service: Live, form: bool, says_length: bool) -> None:
+    kind, body = "text/csv", b"ds,y\n" + b"1,1\n" * 10_000
+    if form:
+        kind = "multipart/form-data; boundary=x"
+        disposition = b'Content-Disposition: form-data; name="file"; filename="a.csv"'
+        body = b"--x\r\n" + disposition + b"\r\n\r\n" + body + b"\r\n--x--\r\n"
+    answer = httpx.post(
+        f"{service.url}/api/v1/inspect",
+        content=body if says_length else iter([body[:9_000], body[9_000:]]),
+        headers={"content-type": kind, "authorization": f"Bearer {TOKEN}"},
     )
-    assert b" 400 " in talk(service, head.encode()).split(b"\r\n")[0]
+    assert (answer.status_code, answer.json()["error"]["code"]) == (413, "BODY_TOO_LONG")
+    assert not any((service.data / "uploads").iterdir())
 
 
 def test_a_slow_body_is_not_waited_for(service: Live) -> None:

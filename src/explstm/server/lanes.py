@@ -29,6 +29,8 @@ RETRY = {"Retry-After": "2"}
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 NICER = 10
 """How much lower the priority of a reader is."""
+ATTEMPTS = 2
+"""How often work is given to a process that dies."""
 MOST_TOGETHER = 32
 """Requests of one batch."""
 
@@ -46,11 +48,11 @@ def _start_process(memory: int, niceness: int) -> None:
 
 
 def _end_with_server() -> None:
-    """End when the server has: one that was killed could not say so, and this would wait on."""
+    """End this process when the server has ended, however that happened."""
     server = parent_process()
-    assert server is not None
-    wait([server.sentinel])
-    os._exit(1)
+    if server is not None:
+        wait([server.sentinel])
+        os._exit(1)
 
 
 def _warm_up() -> None:
@@ -90,20 +92,23 @@ class Lane:
         Raises:
             ApiError: What the function refused; that it took too long, or died.
         """
-        try:
-            future = asyncio.wrap_future(self._pool.submit(function, *arguments))
-            return await asyncio.wait_for(future, self._settings.work_seconds)
-        except TimeoutError:
-            self._replace()
-            raise ApiError(
-                503,
-                "TOO_SLOW",
-                f"the work took longer than {self._settings.work_seconds:.0f} seconds; send fewer "
-                "series, or ask for a job.",
-            ) from None
-        except (BrokenProcessPool, MemoryError):
-            self._replace()
-            raise out_of_memory() from None
+        for _ in range(ATTEMPTS):
+            try:
+                future = asyncio.wrap_future(self._pool.submit(function, *arguments))
+                return await asyncio.wait_for(future, self._settings.work_seconds)
+            except TimeoutError:
+                self._replace()
+                raise ApiError(
+                    503,
+                    "TOO_SLOW",
+                    f"the work took longer than {self._settings.work_seconds:.0f} seconds; send "
+                    "fewer series, or ask for a job.",
+                ) from None
+            except BrokenProcessPool:  # by this work, or before it
+                self._replace()
+            except MemoryError:
+                break
+        raise out_of_memory()
 
     def _replace(self) -> None:
         self.stop()
@@ -199,7 +204,11 @@ class Forecaster:
         try:
             found = await lane.run(forecast_together, [order for order, _ in wanted])
         except Exception as error:
-            found = [error] * len(wanted)
+            if len(wanted) > 1:  # one of them may have failed the others
+                for alone in wanted:
+                    await self._answer(lane, [alone])
+                return
+            found = [error]
         for (_, future), answer in zip(wanted, found, strict=True):
             if future.done():  # its client has left
                 continue
