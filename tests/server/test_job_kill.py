@@ -30,8 +30,8 @@ class Server:
     def jobs(self) -> dict[str, dict]:
         return {job["id"]: job for job in self.client.get("/jobs").json()["jobs"]}
 
-    def submit(self) -> str:
-        answer = self.client.post("/jobs", json=ASKED)
+    def submit(self, **changes: object) -> str:
+        answer = self.client.post("/jobs", json={**ASKED, **changes})
         assert answer.status_code == 202, answer.text
         return answer.json()["id"]
 
@@ -130,5 +130,14 @@ def test_a_second_server_on_the_same_folder_is_refused_and_harms_nothing(tmp_pat
         sent = first.client.post("/inspect", content="ds,y\n1,2\n2,4\n3,8\n", headers=CSV).json()
         with pytest.raises(AssertionError, match="FOLDER_BUSY"), open_server(tmp_path):
             pass
+        assert (first.live.data / "uploads" / sent["data"]).is_file()
         kept = first.client.post("/forecast", json={"data": sent["data"], "h": 1})
         assert kept.status_code == 200
+
+
+def test_the_process_of_a_long_job_ends_with_a_killed_server(tmp_path):
+    with open_server(tmp_path) as server:
+        job_id = server.submit(max_steps=20_000)
+        wait_until("checkpoint", server, tmp_path, set())
+        assert server.jobs()[job_id]["state"] == "running"
+        server.kill()
