@@ -4,21 +4,27 @@ import json
 import time
 from pathlib import Path
 
+import httpx
 import pytest
-from fastapi.testclient import TestClient
 
-from explstm.server.app import make_app
-from server.job_app import small_settings
+from server.live import start
 
 QUICK = {"kind": "fine-tune", "sample": "air-passengers", "h": 4, "max_steps": 5}
 ENDED = ("done", "failed", "cancelled", "interrupted")
-JOBS = "/api/v1/jobs"
+JOBS = "/jobs"
 
 
 @pytest.fixture(scope="module")
-def client(tmp_path_factory):
-    app = make_app(small_settings(tmp_path_factory.mktemp("server"), queue_length=3))
-    with TestClient(app) as client:
+def service(tmp_path_factory):
+    with start(
+        tmp_path_factory.mktemp("service"), forecasters=1, readers=1, queue_length=3
+    ) as live:
+        yield live
+
+
+@pytest.fixture(scope="module")
+def client(service):
+    with httpx.Client(base_url=f"{service.url}/api/v1", timeout=60) as client:
         yield client
 
 
@@ -26,7 +32,7 @@ def client(tmp_path_factory):
 def data_id(client) -> str:
     rows = [f"=cmd()|{name},2020-{m:02d}-01,{10 + m}" for name in "ab" for m in range(1, 13)]
     content = "\n".join(["unique_id,ds,y", *rows])
-    answer = client.post("/api/v1/inspect", content=content, headers={"Content-Type": "text/csv"})
+    answer = client.post("/inspect", content=content, headers={"Content-Type": "text/csv"})
     assert answer.status_code == 200, answer.text
     return answer.json()["data"]
 
@@ -55,7 +61,7 @@ def trained(client, data_id) -> dict:
     asked = {"kind": "fine-tune", "data": data_id, "h": 3, "max_steps": 5, "level": [80]}
     answer = client.post(JOBS, json=asked)
     assert answer.status_code == 202 and answer.json()["state"] == "queued"
-    assert answer.headers["location"] == f"{JOBS}/{answer.json()['id']}"
+    assert answer.headers["location"] == f"/api/v1{JOBS}/{answer.json()['id']}"
     job = wait(client, answer.json()["id"])
     assert job["state"] == "done", job
     return job
@@ -114,8 +120,8 @@ def test_only_files_of_the_list_are_given(client, trained, name):
     assert answer.status_code == 404
 
 
-def test_no_answer_holds_a_path_of_the_server(client, trained):
-    folder = str(client.app.state.settings.data)
+def test_no_answer_holds_a_path_of_the_server(service, client, trained):
+    folder = str(service.data)
     texts = [client.get(f"{JOBS}/{trained['id']}{end}").text for end in ("", "/result", "/events")]
     texts += [client.get(f"{JOBS}/{trained['id']}/files/{name}").text for name in trained["files"]]
     assert not any(folder in text or str(Path.home()) in text for text in texts)

@@ -28,6 +28,7 @@ from fastapi.responses import FileResponse, StreamingResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from explstm.server.answers import neutralise
+from explstm.server.api import FAILURES
 from explstm.server.errors import ApiError
 from explstm.server.job_answers import JobAnswer, JobList, JobResult
 from explstm.server.job_kinds import JobRequest, Report
@@ -37,6 +38,7 @@ from explstm.server.settings import Settings
 from explstm.server.uploads import StoredUpload, find_sample
 from explstm.server.workers import JobPool, QueueFullError
 
+ANSWERS = {**FAILURES, 409: FAILURES[404]}
 LOOK_SECONDS = 0.1
 RETRY_MS = 2000
 RETRY_AFTER = {"Retry-After": "30"}
@@ -66,19 +68,18 @@ def make_router(settings: Settings) -> APIRouter:
         finally:
             await run_sync(pool.stop)
 
-    router = APIRouter(prefix="/jobs", tags=["jobs"], lifespan=lifespan)
-    router.add_api_route("", create, methods=["POST"], status_code=202)
-    router.add_api_route("", show_all, methods=["GET"])
-    router.add_api_route("/{job_id}", show, methods=["GET"])
-    router.add_api_route(
-        "/{job_id}/events", follow, methods=["GET"], response_class=EventSourceResponse
-    )
-    router.add_api_route("/{job_id}/cancel", cancel, methods=["POST"], status_code=202)
-    router.add_api_route("/{job_id}/resume", resume, methods=["POST"], status_code=202)
-    router.add_api_route("/{job_id}/result", show_result, methods=["GET"])
-    router.add_api_route(
-        "/{job_id}/files/{name}", download, methods=["GET"], response_class=FileResponse
-    )
+    router = APIRouter(prefix="/jobs", tags=["jobs"], lifespan=lifespan, responses=ANSWERS)
+    for path, route, method, more in (
+        ("", create, "POST", {"status_code": 202}),
+        ("", show_all, "GET", {}),
+        ("/{job_id}", show, "GET", {}),
+        ("/{job_id}/events", follow, "GET", {"response_class": EventSourceResponse}),
+        ("/{job_id}/cancel", cancel, "POST", {"status_code": 202}),
+        ("/{job_id}/resume", resume, "POST", {"status_code": 202}),
+        ("/{job_id}/result", show_result, "GET", {}),
+        ("/{job_id}/files/{name}", download, "GET", {"response_class": FileResponse}),
+    ):
+        router.add_api_route(path, route, methods=[method], **more)
     return router
 
 
