@@ -112,7 +112,8 @@ export const createJob = (wanted) => postJson("/jobs", wanted);
 export const readJob = (id) => getJson(job(id));
 export const cancelJob = (id) => request(`${job(id)}/cancel`, { method: "POST" });
 export const resumeJob = (id) => getJson(`${job(id)}/resume`, { method: "POST" });
-export const readResult = (id) => getJson(`${job(id)}/result`);
+/** What came of a job, with the forecast of one series. */
+export const readResult = (id, series) => getJson(`${job(id)}/result?${new URLSearchParams({ series })}`);
 export const jobEvents = (id) => `${job(id)}/events`;
 
 /** A file that a job left. @returns {Promise<Blob>} */

@@ -114,7 +114,6 @@ async function refresh() {
   asked = new AbortController();
   const { signal } = asked;
   forgetTuned();
-  layOver();
   setBusy(find("forecast"), true);
   try {
     const wanted = { ...forecastRequest(), series: [state.series], history: HISTORY };
@@ -124,6 +123,7 @@ async function refresh() {
       forecast: rowsOf(answer.forecast, state.series),
     };
     showProblem();
+    await layOver();
     await redraw();
     announce(`${find("forecast-title").textContent}: ${find("headline").textContent}.`);
     judge();

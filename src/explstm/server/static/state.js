@@ -18,7 +18,7 @@ export const state = {
   scale: "linear",
   /** @type {{history: object, forecast: object}|null} Columns of the series shown. */
   shown: null,
-  /** @type {Map<string, object>} Fine-tuned forecasts by backend: all series' columns. */
+  /** @type {Map<string, {job: string, series: string, shown: object}>} Fine-tuned, by backend. */
   tuned: new Map(),
 };
 

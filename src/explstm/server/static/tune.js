@@ -2,10 +2,9 @@
 
 import * as api from "./api.js";
 import { METHODS } from "./chart.js";
-import { readColumns } from "./csv.js";
 import { announce, find, make } from "./dom.js";
 import { followJob } from "./follow.js";
-import { forecastRequest, rowsOf, state } from "./state.js";
+import { forecastRequest, state } from "./state.js";
 import { count, number } from "./words.js";
 
 const STATES = {
@@ -16,7 +15,6 @@ const STATES = {
   cancelled: "Cancelled",
   interrupted: "Interrupted: the server stopped meanwhile",
 };
-const AGAIN = ["failed", "cancelled", "interrupted"];
 
 let redraw = async () => {};
 let asked = "";
@@ -44,8 +42,14 @@ export function forgetTuned() {
 }
 
 /** Lay what was tuned over the series shown now. */
-export function layOver() {
-  for (const tuned of state.tuned.values()) tuned.shown = rowsOf(tuned.columns, state.series);
+export async function layOver() {
+  const { series } = state;
+  const fetched = [...state.tuned.values()].map(async (tuned) => {
+    if (tuned.series === series) return;
+    const { forecast } = await api.readResult(tuned.job, series);
+    Object.assign(tuned, { series, shown: forecast });
+  });
+  await Promise.all(fetched);
 }
 
 /** Jobs whose forecast is laid over. */
@@ -72,7 +76,8 @@ async function watch(id, backend, card) {
   const tell = { onState: (name) => card.say(name), onProgress: (data) => card.progress(data) };
   const job = await followJob(id, tell, following.signal);
   card.say(job.state, job.error?.message);
-  if (AGAIN.includes(job.state)) card.act("Start again", () => again(id, backend, card));
+  const text = job.can_continue ? "Go on from where it stopped" : "Start again";
+  if (job.can_resume) card.act(text, () => again(id, backend, card));
   if (job.state !== "done") return;
   card.act(null);
   if (key === asked) await show(id, backend, card);
@@ -88,12 +93,10 @@ async function again(id, backend, card) {
 }
 
 async function show(id, backend, card) {
-  const columns = readColumns(await (await api.readJobFile(id, "forecast.csv")).text());
-  const tuned = { job: id, columns, shown: rowsOf(columns, state.series) };
   const lay = async (shown) => {
-    if (shown) state.tuned.set(backend, tuned);
+    if (shown) state.tuned.set(backend, { job: id });
     else state.tuned.delete(backend);
-    layOver();
+    await layOver();
     await redraw();
   };
   await lay(true);
