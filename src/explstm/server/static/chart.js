@@ -68,7 +68,7 @@ function describe(colours, narrow) {
     ...levels.flatMap((level, i) => drawRange(forecast, last, level, i, levels.length, colours)),
     line(history.ds, history.y, "Past", colours["--ink"], "solid", 1.75),
     drawMedian("pretrained", forecast, last, colours),
-    ...[...state.tuned].flatMap(([backend, { shown }]) => drawTuned(backend, shown, last, levels[0], colours)),
+    ...[...state.tuned].map(([backend, { shown }]) => drawMedian(backend, shown, last, colours)),
   ];
   return { traces, layout: lay(colours, narrow) };
 }
@@ -80,8 +80,7 @@ function line(x, y, name, color, dash, width) {
 function drawMedian(method, columns, last, colours) {
   const { name, color, dash } = METHODS[method];
   const x = [last.ds, ...columns.ds];
-  const drawn = line(x, [last.y, ...columns[ALIAS]], name, colours[color], dash, 2.5);
-  return { ...drawn, mode: "lines+markers", marker: { size: [0, ...columns.ds.map(() => 4)], color: colours[color] } };
+  return line(x, [last.y, ...columns[ALIAS]], name, colours[color], dash, 2.5);
 }
 
 /** Lower end, and upper end filled down to it: a fan that opens from the last value. */
@@ -96,19 +95,6 @@ function drawRange(columns, last, level, place, of, colours) {
   ];
 }
 
-/** A fine-tuned forecast and, as thin lines, the ends of its widest range. */
-function drawTuned(backend, columns, last, level, colours) {
-  const drawn = drawMedian(backend, columns, last, colours);
-  const ends = ["lo", "hi"].map((end) => columns[`${ALIAS}-${end}-${level}`]).filter(Boolean);
-  const { color } = METHODS[backend];
-  const thin = ends.map((y) => ({
-    ...line([last.ds, ...columns.ds], [last.y, ...y], "", colours[color], "dot", 1),
-    showlegend: false,
-    hoverinfo: "skip",
-  }));
-  return [...thin, drawn];
-}
-
 function tint(hex, alpha) {
   const [r, g, b] = [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16));
   return `rgba(${r},${g},${b},${alpha})`;
@@ -121,7 +107,7 @@ function lay(colours, narrow) {
   };
   return {
     autosize: true,
-    height: narrow ? 340 : 440,
+    height: narrow ? 360 + 28 * state.tuned.size : 440,
     margin: { l: narrow ? 44 : 56, r: 12, t: 8, b: 40 },
     paper_bgcolor: "rgba(0,0,0,0)",
     plot_bgcolor: "rgba(0,0,0,0)",
@@ -129,14 +115,21 @@ function lay(colours, narrow) {
     hovermode: "x unified",
     hoverlabel: { bgcolor: colours["--paper"], bordercolor: colours["--line"], font: { color: colours["--ink"] } },
     dragmode: false,
-    legend: { orientation: "h", y: -0.14, yanchor: "top", x: 0, itemclick: false, itemdoubleclick: false },
+    legend: { orientation: "h", y: -0.1, yanchor: "top", x: 0, itemclick: false, itemdoubleclick: false },
     xaxis: { ...axis, showgrid: false },
-    yaxis: { ...axis, type: state.scale, tickformat: state.scale === "log" ? "~s" : ",~g", nticks: narrow ? 5 : 8 },
+    yaxis: { ...axis, ...(state.scale === "log" ? tickLog() : { tickformat: ",~g", nticks: narrow ? 5 : 8 }) },
   };
 }
 
-/** A long past is cut in the drawing, not in the data: the last eight horizons, at least 120 steps. */
+/** A log axis: marks at 1, 2 and 5 where few powers of ten are shown, else at those alone. */
+function tickLog() {
+  const shown = [...recent(state.shown.history).y, ...state.shown.forecast[ALIAS]].filter((y) => y > 0);
+  const powers = Math.log10(Math.max(...shown) / Math.min(...shown));
+  return { type: "log", tickformat: ",~g", ...(powers < 3 ? { dtick: "D2" } : { tickformat: "~s" }) };
+}
+
+/** A long past is cut in the drawing, not in the data: the last eight horizons, at least 200 steps. */
 function recent({ ds, y }) {
-  const steps = Math.max(8 * state.h, 120);
+  const steps = Math.max(8 * state.h, 200);
   return { ds: ds.slice(-steps), y: y.slice(-steps) };
 }

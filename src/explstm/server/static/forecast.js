@@ -19,7 +19,7 @@ export function sayForecast() {
   const range = sayRange(forecast, end);
   const change = last > 0 && y > 0 ? ` ${sayChange(y / last - 1)} the last value, ${number(last)} in ${date(history.ds.at(-1), freq)}.` : "";
   find("headline-more").textContent = `${range}${change}`;
-  find("chart-text").textContent = describeChart(range);
+  find("chart-text").textContent = describeChart();
 }
 
 function sayRange(forecast, row) {
@@ -37,7 +37,7 @@ function sayChange(share) {
 }
 
 /** The chart for those who do not see it. */
-function describeChart(range) {
+function describeChart() {
   const { history, forecast } = state.shown;
   const { freq } = state.data;
   const steps = history.y.length;
@@ -45,7 +45,7 @@ function describeChart(range) {
   const tuned = [...state.tuned.keys()].map((backend) => METHODS[backend].name).join(" and ");
   return [
     `The past from ${date(history.ds[0], freq)} to ${date(history.ds.at(-1), freq)} (${steps} ${period(freq)}s)`,
-    ` and the forecast of the ${ahead} after it, to about ${number(forecast[ALIAS].at(-1))}. ${range}`,
+    ` and the forecast of the ${ahead} after it.`,
     tuned && ` Laid over it: ${tuned}.`,
     " All numbers are in the table below.",
   ].filter(Boolean).join("");

@@ -6,7 +6,7 @@
 import { backtest } from "./api.js";
 import { fillTable, find } from "./dom.js";
 import { source, state } from "./state.js";
-import { count, number } from "./words.js";
+import { count, number, percent, whole } from "./words.js";
 
 const MOST_WINDOWS = 8;
 const MOST_ROWS = 60_000;
@@ -19,11 +19,16 @@ const NAIVE = {
   Drift: "the straight line through first and last value",
   LogDrift: "constant growth",
 };
+/** Skill from which on a lead that may be luck is worth a second look. */
+const NOTEWORTHY = 0.05;
+
+/** Tone, mark and title of each outcome; a lead that may be luck has a title of its own. */
 const OUTCOMES = {
   beats: ["good", "✓", () => "Yes: it beats the simple forecasts"],
   level: ["bad", "✕", (naive) => `No: ${naive} is as good. Do not use this model here`],
+  lead: ["bad", "✕", (naive) => `Not proven: ${naive} may be as good. Do not use this model here yet`],
   loses: ["bad", "✕", (naive) => `No: ${naive} is better. Do not use this model here`],
-  untestable: ["open", "?", () => "Not known: the past is too short to tell"],
+  untestable: ["open", "?", () => "Not known: there is too little past to tell"],
 };
 
 /** Test on the past, and show the outcome. */
@@ -33,8 +38,10 @@ export async function showVerdict(signal) {
   try {
     const answer = await backtest(wanted, signal);
     const verdict = answer.verdicts[0];
-    const [tone, mark, title] = OUTCOMES[verdict.outcome];
-    show(tone, mark, title(NAIVE[verdict.naive] ?? verdict.naive), verdict.sentence);
+    const leads = verdict.outcome === "level" && verdict.skill >= NOTEWORTHY;
+    const [tone, mark, title] = OUTCOMES[leads ? "lead" : verdict.outcome];
+    const naive = NAIVE[verdict.naive] ?? "the best simple forecast";
+    show(tone, mark, title(naive), sayEvidence(verdict, naive));
     explain(answer, wanted);
   } catch (error) {
     if (error.name === "AbortError") return;
@@ -55,6 +62,22 @@ export function planTest() {
   return { ...source(), h, n_windows: windows, level: [80], ...(!few && { series: [series] }) };
 }
 
+/** The evidence without terms of statistics. */
+function sayEvidence({ skill, p_value: p, n_windows: windows, n_series: series }, naive) {
+  if (skill === null) return "";
+  const tests = `${count(windows, "test")} on your past${series > 1 ? `, in ${count(series, "series", "series")}` : ""}`;
+  const error = skill === 0 ? "was the same as" : `was ${percent(Math.abs(skill))} ${skill > 0 ? "lower" : "higher"} than`;
+  const luck = p === null ? "That can be luck: more tests would be needed to tell." : sayLuck(p);
+  return `In ${tests}, its error ${error} that of ${naive}. ${luck}`;
+}
+
+/** A p-value in words. */
+function sayLuck(p) {
+  const of = p < 0.001 ? "fewer than 1 in 1,000" : `about ${whole(Math.max(1, Math.round(100 * p)))} in 100`;
+  const share = p < 0.005 && p >= 0.001 ? `about ${whole(Math.round(1000 * p))} in 1,000` : of;
+  return `Luck alone makes a difference like this in ${share} cases.`;
+}
+
 function show(tone, mark, title, more) {
   find("verdict").dataset.tone = tone;
   find("verdict-mark").textContent = mark;
@@ -64,13 +87,13 @@ function show(tone, mark, title, more) {
 }
 
 function explain(answer, wanted) {
-  const { n_windows: windows, n_series: series } = answer.verdicts[0];
+  const { n_windows: windows, n_series: series, sentence } = answer.verdicts[0];
   const which = wanted.series ? `, on the series ${wanted.series[0]} alone` : ` in ${count(series, "series", "series")}`;
   find("verdict-how").textContent =
     `The last ${count(windows, "stretch", "stretches")} of ${count(answer.h, "step")} were hidden in turn${which}, ` +
     "forecast from what came before, and compared with what really came. A simple forecast does the " +
     "same with no model at all. MASE is the mean error, measured in typical changes of the past: " +
-    "lower is better.";
+    `lower is better. In the terms of statistics: ${sentence}`;
   const scores = answer.scores.filter(({ metric }) => metric.toLowerCase() === "mase");
   const rows = scores
     .sort((a, b) => (a.value ?? Infinity) - (b.value ?? Infinity))

@@ -1,0 +1,46 @@
+"""A headless Chromium for tests that look at pages, and a page that notes what it says and asks.
+
+Needs Playwright (``pip install -e '.[dev]'``) and a Chromium of the system (Debian: ``apt-get
+install chromium``), or the path of one in EXPLSTM_CHROMIUM; without them a test is skipped.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+
+
+def find_chromium() -> str | None:
+    places = [os.environ.get("EXPLSTM_CHROMIUM"), *map(shutil.which, NAMES)]
+    return next((place for place in places if place), None)
+
+
+@contextmanager
+def open_browser() -> Iterator[Any]:
+    playwright = pytest.importorskip(
+        "playwright.sync_api", reason="Playwright is not installed: pip install -e '.[dev]'"
+    )
+    path = find_chromium()
+    if path is None:
+        pytest.skip(f"no Chromium is installed (none of {', '.join(NAMES)}); set EXPLSTM_CHROMIUM")
+    with playwright.sync_playwright() as started:
+        # Root, as in a container, may not use Chromium's sandbox.
+        browser = started.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+def open_page(browser: Any, width: int = 1440, scheme: str = "light") -> Any:
+    """A page whose ``asked`` are the addresses it asks for, and ``said`` whatever it complains of."""
+    page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    page.asked, page.said = [], []
+    page.on("request", lambda asked: page.asked.append(asked.url))
+    page.on("console", lambda message: page.said.append(message.text))
+    page.on("pageerror", lambda error: page.said.append(str(error)))
+    page.on("dialog", lambda dialog: (page.said.append(dialog.message), dialog.dismiss()))
+    return page
