@@ -36,7 +36,7 @@ def open_browser() -> Iterator[Any]:
 
 
 def open_page(browser: Any, width: int = 1440, scheme: str = "light") -> Any:
-    """A page whose ``asked`` are the addresses it asks for, and ``said`` whatever it complains of."""
+    """A page; ``asked`` are the addresses it asks for, ``said`` is whatever it complains of."""
     page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
     page.asked, page.said = [], []
     page.on("request", lambda asked: page.asked.append(asked.url))

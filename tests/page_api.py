@@ -21,7 +21,7 @@ from explstm.backtest import Task, run_backtest
 from explstm.calendar import default_season_length
 from explstm.datasets import load_air_passengers, make_growth_series
 from explstm.errors import ExpLSTMError
-from explstm.frame import build_panel
+from explstm.frame import build_panel, panel_frame
 from explstm.growth_report import report_growth
 from explstm.server.pages import add_pages
 
@@ -112,8 +112,9 @@ def add_data_routes(app: FastAPI, store: dict[str, Any]) -> None:
     @app.post("/api/v1/inspect")
     async def inspect(request: Request) -> Any:
         if request.headers["content-type"].startswith("multipart"):
-            file = (await request.form())["file"]
-            table, wanted, name = pd.read_csv(io.BytesIO(await file.read())), {}, file.filename
+            async with request.form() as form:
+                data, name = await form["file"].read(), form["file"].filename
+            table, wanted = pd.read_csv(io.BytesIO(data)), {}
         else:
             wanted = await request.json()
             name = wanted.get("sample", "")
@@ -142,7 +143,7 @@ def describe(key: str, name: str, table: pd.DataFrame, wanted: dict[str, Any]) -
         panel = build(table, choice, wanted)
     except ExpLSTMError as error:
         return refuse(422, error.code, error.message, upload)
-    found = [f"{one.unique_id}: {one.text}." for one in panel.findings]
+    found = [f"{one.unique_id}: {one.count} {one.text}." for one in panel.findings]
     return {
         **upload, "n_rows": len(table), "n_series": panel.n_series, "freq": panel.plain_freq,
         "season_length": list(default_season_length(panel.freq)), "findings": [],
@@ -152,11 +153,13 @@ def describe(key: str, name: str, table: pd.DataFrame, wanted: dict[str, Any]) -
 
 
 def build(table: pd.DataFrame, choice: dict[str, Any], wanted: dict[str, Any]) -> Any:
-    names = {k: v for k, v in choice.items() if v}
+    """The panel, under the usual names, as the service has it."""
+    taken = table.rename(columns={choice["time_col"]: "ds", choice["target_col"]: "y"})
     if not choice["id_col"]:
-        names["id_col"] = "unique_id"
-        table = table.drop(columns="unique_id", errors="ignore")
-    return build_panel(table, **names, fill=wanted.get("fill", "error"))
+        taken = taken.drop(columns="unique_id", errors="ignore")
+    elif choice["id_col"] != "unique_id":
+        taken = taken.rename(columns={choice["id_col"]: "unique_id"})
+    return build_panel(taken, fill=wanted.get("fill", "error"))
 
 
 def list_series(panel: Any) -> list[dict[str, Any]]:
@@ -180,16 +183,10 @@ def read(store: dict[str, Any], wanted: dict[str, Any]) -> Any:
 
 def forecast(store: dict[str, Any], wanted: dict[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The histories and their forecasts, both with ids as text."""
-    from explstm.frame import panel_frame
-
     panel = read(store, wanted)
     model = ExpLSTM(season_length=wanted.get("season_length"))
     tables = panel_frame(panel), model.predict(panel, h=wanted["h"], level=wanted["level"])
-    names = dict(zip((panel.layout.id_col, panel.layout.time_col), ("unique_id", "ds"), strict=True))
-    return tuple(
-        t.rename(columns=names | {panel.layout.target_col: "y"}).astype({"unique_id": str})
-        for t in tables
-    )
+    return tuple(table.astype({"unique_id": str}) for table in tables)
 
 
 def to_columns(table: pd.DataFrame, series: list[str] | None) -> dict[str, list[Any]]:
