@@ -32,6 +32,7 @@ SAMPLES = {
     "sales": ("Sales that grow", "Forty shops, monthly, made up.", 12),
 }
 JOB_STEPS = 40
+SHARE = "the model holds 40% of what fine-tuning changed"
 
 
 def make_page_app() -> FastAPI:
@@ -147,7 +148,7 @@ def describe(key: str, name: str, table: pd.DataFrame, wanted: dict[str, Any]) -
     return {
         **upload, "n_rows": len(table), "n_series": panel.n_series, "freq": panel.plain_freq,
         "season_length": list(default_season_length(panel.freq)), "findings": [],
-        "n_findings": len(found), "sentences": found or ["No gaps, no duplicates."],
+        "n_findings": len(found), "sentences": found,
         "page": {"total": panel.n_series, "offset": 0, "series": list_series(panel)[:50]},
     }  # fmt: skip
 
@@ -165,7 +166,8 @@ def build(table: pd.DataFrame, choice: dict[str, Any], wanted: dict[str, Any]) -
 def list_series(panel: Any) -> list[dict[str, Any]]:
     return [
         {"unique_id": str(panel.ids_N[i]), "n": int(panel.lengths_N[i]), "last_value": 1.0,
-         "first": "", "last": ""}
+         "first": str(panel.ds_S[panel.starts_N1[i]])[:10],
+            "last": str(panel.ds_S[panel.starts_N1[i + 1] - 1])[:10],}
         for i in range(panel.n_series)
     ]  # fmt: skip
 
@@ -256,6 +258,7 @@ def add_job_routes(app: FastAPI, store: dict[str, Any]) -> None:
         return {
             **{key: job[key] for key in ("id", "kind", "state", "request")},
             "error": failed if job["state"] == "failed" else None,
+            "created": 1.7e9, "files": ["forecast.csv"] if job["state"] == "done" else [],
             "can_resume": again, "can_continue": job["state"] == "interrupted",
         }  # fmt: skip
 
@@ -304,6 +307,10 @@ def add_job_routes(app: FastAPI, store: dict[str, Any]) -> None:
 
         return StreamingResponse(stream(), media_type="text/event-stream")
 
+    @app.get("/api/v1/jobs")
+    async def list_jobs() -> Any:
+        return {"jobs": [show(job) for job in reversed(jobs.values())]}
+
     @app.get("/api/v1/jobs/{key}")
     async def read_job(key: str) -> Any:
         return show(jobs[key])
@@ -324,7 +331,10 @@ def add_job_routes(app: FastAPI, store: dict[str, Any]) -> None:
         _, forecasts = forecast(store, jobs[key]["request"])
         values = [name for name in forecasts if name.startswith("ExpLSTM")]
         forecasts[values] *= 1.1
-        return jsonable({"id": key, "forecast": to_columns(forecasts, [series])})
+        summary = {"sentences": ["AirPassengers: dull (1)", SHARE]}
+        return jsonable(
+            {"id": key, "summary": summary, "forecast": to_columns(forecasts, [series])}
+        )
 
     @app.get("/api/v1/jobs/{key}/files/{name}")
     async def file(key: str, name: str) -> Any:

@@ -124,6 +124,11 @@ def test_a_file_is_chosen_and_its_forecast_is_that_of_the_model(page, expected):
     assert page.inner_text("#data-name") == "passengers.csv"
     assert page.inner_text("#data-shape") == "1 series, 144 rows, monthly"
     assert page.inner_text("#forecast-title") == "Forecast for Dec 1961"
+    assert page.inner_text("#findings-list").splitlines() == [
+        "144 values, one a month, from Jan 1949 to Dec 1960.",
+        "A pattern that repeats every 12 months is looked for, and used where there is one.",
+        "No gaps and no duplicates were found, and nothing was repaired.",
+    ]
     assert page.inner_text("#headline") == f"About {expected.ExpLSTM.iloc[-1]:.1f}"
     lines = read_chart(page)
     assert lines["Past"] == load_air_passengers().y.tolist()
@@ -355,6 +360,7 @@ def test_fine_tuning_shows_its_progress_and_is_laid_over(page, expected):
     wait_until(page, "document.getElementById('chart').data.length === 7")
     begin(page, "tensorflow")
     wait_until(page, "document.getElementById('chart').data.length === 8")
+    assert "The model holds 40% of what fine-tuning changed." in page.inner_text(card)
     lines = read_chart(page)
     tuned = (1.1 * expected.ExpLSTM).tolist()  # what the server's job makes of it
     assert lines["Fine-tuned, PyTorch"][1:] == pytest.approx(tuned)
@@ -404,6 +410,22 @@ def test_an_interrupted_job_goes_on(page, store):
     assert "the server stopped meanwhile" in page.inner_text(card)
     page.click(f"{card} button:has-text('Go on from where it stopped')")
     page.wait_for_selector(f"{card}[data-state=done]")
+
+
+def test_work_is_found_again_by_who_comes_back(page, store):
+    store["ends"] = "interrupted"
+    choose_sample(page, "air-passengers")
+    card = begin(page, "torch")
+    page.wait_for_selector(f"{card}[data-state=interrupted]")
+    page.reload()
+    item = "#earlier-jobs li:first-child"
+    page.wait_for_selector(f"{item}[data-state=interrupted]")
+    assert page.inner_text(f"{item} strong") == "Fine-tuning in PyTorch, 12 steps ahead"
+    page.click(f"{item} button:has-text('Go on from where it stopped')")
+    page.wait_for_selector(f"{item}[data-state=done]")
+    with page.expect_download() as saved:
+        page.click(f"{item} button:has-text('Forecast as CSV')")
+    assert saved.value.suggested_filename == "forecast.csv"
 
 
 def test_a_job_that_fails_says_why(page, store):

@@ -11,9 +11,11 @@ into the sheet of the page that has its id.
 import re
 from functools import cache
 from importlib import resources
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Response
 from fastapi.responses import FileResponse, HTMLResponse
 from fastapi.staticfiles import StaticFiles
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -24,6 +26,9 @@ from explstm.errors import BackendNotInstalledError
 CHART_SCRIPT = "plotly.min.js"
 MAP_STYLE = re.compile(r'getElementById\("([0-9a-f]{64})"\)')
 PAGE = "page.html.j2"
+CHECKED = {"Cache-Control": "no-cache"}
+KEPT = {"Cache-Control": "private, max-age=31536000, immutable"}
+"""Of the chart library, whose address holds its version."""
 
 
 def add_pages(app: FastAPI) -> None:
@@ -36,27 +41,36 @@ def add_pages(app: FastAPI) -> None:
         BackendNotInstalledError: The chart library is not installed.
     """
     script = find_chart_script()
-    # The version in the address makes browsers ask anew after an upgrade.
-    base = f"/static/{explstm.__version__}"
-    page = render_page(base, find_map_style(script.read_text(encoding="utf-8")))
+    base, chart_script = "/static/page", f"/static/plotly-{version('plotly')}.js"
+    page = render_page(base, chart_script, find_map_style(script.read_text(encoding="utf-8")))
     folder = Path(str(resources.files(__package__).joinpath("static")))
 
     @app.get("/", include_in_schema=False)
     def show_page() -> HTMLResponse:
         return HTMLResponse(page)
 
-    @app.get(f"{base}/{CHART_SCRIPT}", include_in_schema=False)
+    @app.get(chart_script, include_in_schema=False)
     def send_chart_script() -> FileResponse:
-        return FileResponse(script, media_type="text/javascript")
+        return FileResponse(script, media_type="text/javascript", headers=KEPT)
 
-    app.mount(base, StaticFiles(directory=folder), name="static")
+    app.mount(base, _PageFiles(directory=folder), name="static")
 
 
-def render_page(base: str, map_style: str) -> str:
+class _PageFiles(StaticFiles):
+    """Files that a browser keeps, and asks for anew only where they have changed."""
+
+    def file_response(self, *arguments: Any, **options: Any) -> Response:
+        response = super().file_response(*arguments, **options)
+        response.headers.update(CHECKED)
+        return response
+
+
+def render_page(base: str, chart_script: str, map_style: str) -> str:
     """The document.
 
     Args:
         base: Address that its files stand under.
+        chart_script: Address of the chart library.
         map_style: Id of the style sheet that the chart library must not write.
     """
     templates = Environment(
@@ -67,7 +81,7 @@ def render_page(base: str, map_style: str) -> str:
         lstrip_blocks=True,
     )
     return templates.get_template(PAGE).render(
-        base=base, chart_script=CHART_SCRIPT, map_style=map_style, version=explstm.__version__
+        base=base, chart_script=chart_script, map_style=map_style, version=explstm.__version__
     )
 
 

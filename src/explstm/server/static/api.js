@@ -109,6 +109,7 @@ export async function forecastFile(wanted, type) {
 const job = (id) => `/jobs/${encodeURIComponent(id)}`;
 
 export const createJob = (wanted) => postJson("/jobs", wanted);
+export const listJobs = () => getJson("/jobs");
 export const readJob = (id) => getJson(job(id));
 export const cancelJob = (id) => request(`${job(id)}/cancel`, { method: "POST" });
 export const resumeJob = (id) => getJson(`${job(id)}/resume`, { method: "POST" });

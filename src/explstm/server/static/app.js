@@ -8,6 +8,7 @@ import * as api from "./api.js";
 import { countUnloggable, drawChart } from "./chart.js";
 import { showColumns, showFindings, wireColumns } from "./columns.js";
 import { announce, find, setBusy, showProblem } from "./dom.js";
+import { showEarlier } from "./earlier.js";
 import { sayForecast, showNumbers } from "./forecast.js";
 import { showGrowth } from "./growth.js";
 import { showPicker, wirePicker } from "./picker.js";
@@ -105,6 +106,7 @@ function restart() {
   find("result").hidden = true;
   find("start").hidden = false;
   find("file").focus();
+  showEarlier().catch((error) => showProblem(error.message));
 }
 
 /** Forecast anew with the settings, and all that follows from it. */
@@ -179,6 +181,7 @@ async function begin() {
     wireUpload(open, limits);
     wireTuning(redraw, limits.backends);
     await showSamples(open);
+    await showEarlier();
   } catch (error) {
     showProblem(error.message);
   }

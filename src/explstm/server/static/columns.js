@@ -1,6 +1,7 @@
 /** Which column is which: what was found, and how to correct it. */
 
 import { find, make } from "./dom.js";
+import { count, date, period, whole } from "./words.js";
 
 const NONE = "";
 
@@ -46,6 +47,30 @@ export function wireColumns(reopen) {
 
 /** What was found in the data, in words. */
 export function showFindings(inspection) {
-  const items = inspection.sentences.map((text) => make("li", {}, text));
+  const found = inspection.sentences.length
+    ? inspection.sentences
+    : ["No gaps and no duplicates were found, and nothing was repaired."];
+  const items = [sayExtent(inspection), saySeason(inspection), ...found].map((text) => make("li", {}, text));
   find("findings-list").replaceChildren(...items);
+}
+
+/** How many values there are, how often, and from when to when. */
+function sayExtent({ page, n_rows: rows, n_series: series, freq }) {
+  const [row] = page.series;
+  const step = period(freq);
+  const often = step === "step" ? `one every ${freq}` : `one a ${step}`;
+  const span = `from ${date(row.first, freq)} to ${date(row.last, freq)}`;
+  if (series === 1) return `${count(row.n, "value")}, ${often}, ${span}.`;
+  const lengths = page.series.map(({ n }) => n);
+  const [least, most] = [Math.min(...lengths), Math.max(...lengths)];
+  const long = least === most ? whole(least) : `${whole(least)} to ${whole(most)}`;
+  return `${whole(series)} series in ${count(rows, "row")}, each of ${long} values, ${often}; the first ${span}.`;
+}
+
+/** Which season the forecast looks for. */
+function saySeason({ season_length: seasons, freq }) {
+  const step = period(freq);
+  if (Math.max(...seasons) === 1) return "No season is looked for.";
+  const each = seasons.map((season) => `${season} ${step}s`).join(" and every ");
+  return `A pattern that repeats every ${each} is looked for, and used where there is one.`;
 }

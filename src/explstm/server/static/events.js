@@ -8,7 +8,7 @@
 import { request } from "./api.js";
 
 const WAIT = 1000;
-const TRIES = 10;
+const TRIES = 100;
 
 /**
  * Follow a stream of events until the receiver has what it wants.

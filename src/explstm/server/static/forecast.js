@@ -23,10 +23,12 @@ export function sayForecast() {
 }
 
 function sayRange(forecast, row) {
-  const level = [...state.level].sort((a, b) => Math.abs(a - 80) - Math.abs(b - 80))[0];
-  if (!level) return "";
-  const [low, high] = ["lo", "hi"].map((end) => number(forecast[`${ALIAS}-${end}-${level}`][row]));
-  return `Between ${low} and ${high} with a chance of ${level} %.`;
+  const ranges = [...state.level].sort((a, b) => a - b).map((level) => {
+    const [low, high] = ["lo", "hi"].map((end) => number(forecast[`${ALIAS}-${end}-${level}`][row]));
+    return `between ${low} and ${high} with a chance of ${level} %`;
+  });
+  const text = ranges.join(", and ");
+  return text && `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
 }
 
 function sayChange(share) {

@@ -13,6 +13,9 @@ const COURSES = {
   unknown: "Too short to tell",
 };
 
+/** Growth to more than so many times the size within a year is not told per year. */
+const MOST_PER_YEAR = 10;
+
 /** Ask for the growth of the series shown, and show it. */
 export async function showGrowth(signal) {
   const body = find("growth-body");
@@ -48,7 +51,9 @@ function listFacts(facts, level) {
 }
 
 function sayYear(facts, unit, rate) {
-  if (facts.year_rate === null || unit === "year") return null;
+  const large = facts.unit === "growth" && facts.year_rate_hi > MOST_PER_YEAR;
+  const told = facts.year_rate !== null && !large;
+  if (!told || unit === "year") return null;
   return ["Per year", rate(facts.year_rate), `${rate(facts.year_rate_lo)} to ${rate(facts.year_rate_hi)}`];
 }
 

@@ -52,7 +52,8 @@ async function makeReport() {
   return api.readJobFile(id, "report.html");
 }
 
-function save(blob, name) {
+/** Give a file to the browser's downloads. */
+export function save(blob, name) {
   const address = URL.createObjectURL(blob);
   const link = make("a", { href: address, download: name, hidden: true });
   document.body.append(link);

@@ -46,8 +46,8 @@ export async function layOver() {
   const { series } = state;
   const fetched = [...state.tuned.values()].map(async (tuned) => {
     if (tuned.series === series) return;
-    const { forecast } = await api.readResult(tuned.job, series);
-    Object.assign(tuned, { series, shown: forecast });
+    const { forecast, summary } = await api.readResult(tuned.job, series);
+    Object.assign(tuned, { series, shown: forecast, sentences: summary?.sentences ?? [] });
   });
   await Promise.all(fetched);
 }
@@ -101,7 +101,14 @@ async function show(id, backend, card) {
   };
   await lay(true);
   card.offer(lay);
+  card.note(sayTaken(state.tuned.get(backend).sentences));
   announce(`${METHODS[backend].name}: the forecast is laid over the chart.`);
+}
+
+/** How much of what was learned was taken; findings about the data are told elsewhere. */
+function sayTaken(sentences) {
+  const taken = sentences.find((text) => text.includes("fine-tuning")) ?? "";
+  return taken && `${taken.charAt(0).toUpperCase()}${taken.slice(1)}.`;
 }
 
 /** What is shown of a job. */

@@ -4,12 +4,15 @@ const DIGITS = new Intl.NumberFormat("en", { maximumSignificantDigits: 4 });
 const WHOLE = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const EXTREME = new Intl.NumberFormat("en", { notation: "scientific", maximumSignificantDigits: 3 });
 
+/** A minus as it is printed, which is as wide as a plus. */
+const minus = (text) => text.replace("-", "−");
+
 /** A value, to about four digits: 1,234,000 stays whole, 0.01234 keeps its digits. */
 export function number(value) {
   if (value === null || value === undefined || Number.isNaN(value)) return "–";
   const size = Math.abs(value);
-  if (size !== 0 && (size >= 1e12 || size < 1e-4)) return EXTREME.format(value);
-  return (size >= 1000 ? WHOLE : DIGITS).format(value);
+  const extreme = size !== 0 && (size >= 1e12 || size < 1e-4);
+  return minus((extreme ? EXTREME : size >= 1000 ? WHOLE : DIGITS).format(value));
 }
 
 export const whole = (amount) => WHOLE.format(amount);
@@ -22,7 +25,7 @@ export function percent(share) {
   const value = 100 * share;
   if (Math.abs(value) < 0.005) return "0 %";
   if (share > 10) return `${number(1 + share)}-fold`;
-  return `${Math.abs(value) >= 9.95 ? WHOLE.format(value) : Number(value.toPrecision(2))} %`;
+  return minus(`${Math.abs(value) >= 9.95 ? WHOLE.format(value) : Number(value.toPrecision(2))} %`);
 }
 
 const UNITS = [
