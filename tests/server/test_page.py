@@ -387,7 +387,7 @@ def test_what_was_fine_tuned_follows_the_series_and_goes_with_the_horizon(page):
     )
     page.fill("#horizon", "3")
     wait_until(page, "document.getElementById('chart').data.length === 6")
-    assert page.locator(".job").count() == 0
+    assert page.locator("#jobs .job").count() == 0
 
 
 def test_fine_tuning_is_cancelled(page, store):
@@ -499,7 +499,7 @@ def test_a_server_with_a_token_asks_for_it_once(page, store):
     page.keyboard.press("Enter")
     wait_for_forecast(page)
     begin(page, "torch")
-    page.wait_for_selector(".job[data-state=done]")
+    page.wait_for_selector("#jobs .job[data-state=done]")
 
 
 def test_the_document_holds_no_script_and_no_style(page):
@@ -526,7 +526,7 @@ def test_axe_finds_no_serious_problem(page):
     look()
     choose_sample(page, "sales")
     begin(page, "torch")
-    page.wait_for_selector(".job[data-state=done]")
+    page.wait_for_selector("#jobs .job[data-state=done]")
     for details in page.locator("details").all():
         details.evaluate("e => { e.open = true; }")
     look()
