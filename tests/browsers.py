@@ -1,4 +1,4 @@
-"""A headless Chromium for tests that look at pages, and a page that notes what it says and asks.
+"""A headless Chromium for tests that look at pages, a page that takes notes, and a server.
 
 Needs Playwright (``pip install -e '.[dev]'``) and a Chromium of the system (Debian: ``apt-get
 install chromium``), or the path of one in EXPLSTM_CHROMIUM; without them a test is skipped.
@@ -6,6 +6,8 @@ install chromium``), or the path of one in EXPLSTM_CHROMIUM; without them a test
 
 import os
 import shutil
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -44,3 +46,28 @@ def open_page(browser: Any, width: int = 1440, scheme: str = "light") -> Any:
     page.on("pageerror", lambda error: page.said.append(str(error)))
     page.on("dialog", lambda dialog: (page.said.append(dialog.message), dialog.dismiss()))
     return page
+
+
+def wait_until(page: Any, condition: str, seconds: float = 20) -> None:
+    """As wait_for_function, which would need the policy to allow eval."""
+    until = time.monotonic() + seconds
+    while not page.evaluate(condition):
+        assert time.monotonic() < until, condition
+        page.wait_for_timeout(20)
+
+
+@contextmanager
+def serve(app: Any) -> Iterator[str]:
+    """The address of an app while it is served."""
+    import uvicorn
+
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        while not server.started and thread.is_alive():
+            time.sleep(0.01)
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join()

@@ -1,21 +1,20 @@
 """The page in a browser: everything a user does, with mouse, keys or a screen reader."""
 
 import re
-import threading
-import time
 from io import StringIO
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import urlsplit
 from xml.etree import ElementTree
 
 import pandas as pd
 import pytest
 
-from browsers import open_browser, open_page
+from browsers import open_browser, open_page, serve, wait_until
 from explstm import ExpLSTM
 from explstm.datasets import load_air_passengers
 
-uvicorn = pytest.importorskip("uvicorn", reason="the extra is not installed: explstm[serve]")
+pytest.importorskip("uvicorn", reason="the extra is not installed: explstm[serve]")
 SCREENS = [(1440, "light"), (1440, "dark"), (390, "light"), (390, "dark")]
 HOSTILE = "<img src=x onerror=alert(1)>"
 LEVELS = ("lo-80", "hi-80", "lo-95", "hi-95")
@@ -26,16 +25,8 @@ def server():
     from page_api import make_page_app
 
     app = make_page_app()
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    port = server.servers[0].sockets[0].getsockname()[1]
-    server.address, server.store = f"http://127.0.0.1:{port}", app.state.store
-    yield server
-    server.should_exit = True
-    thread.join()
+    with serve(app) as address:
+        yield SimpleNamespace(address=address, store=app.state.store)
 
 
 @pytest.fixture(scope="module")
@@ -81,14 +72,6 @@ def wait_for_forecast(page) -> None:
     page.wait_for_selector("#growth .growth")
 
 
-def wait_until(page, condition: str) -> None:
-    """As wait_for_function, which would need the policy to allow eval."""
-    until = time.monotonic() + 20
-    while not page.evaluate(condition):
-        assert time.monotonic() < until, condition
-        page.wait_for_timeout(20)
-
-
 def upload(page, text: str, name: str = "mine.csv") -> None:
     file = {"name": name, "mimeType": "text/csv", "buffer": text.encode()}
     page.set_input_files("#file", files=[file])
@@ -125,7 +108,7 @@ def test_a_file_is_chosen_and_its_forecast_is_that_of_the_model(page, expected):
     assert page.inner_text("#data-shape") == "1 series, 144 rows, monthly"
     assert page.inner_text("#forecast-title") == "Forecast for Dec 1961"
     assert page.inner_text("#findings-list").splitlines() == [
-        "144 values, one a month, from Jan 1949 to Dec 1960.",
+        "144 values, one per month, from Jan 1949 to Dec 1960.",
         "A pattern that repeats every 12 months is looked for, and used where there is one.",
         "No gaps and no duplicates were found, and nothing was repaired.",
     ]

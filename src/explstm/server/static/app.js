@@ -6,7 +6,7 @@
 
 import * as api from "./api.js";
 import { countUnloggable, drawChart } from "./chart.js";
-import { showColumns, showFindings, wireColumns } from "./columns.js";
+import { askForColumns, showColumns, showFindings, wireColumns } from "./columns.js";
 import { announce, find, setBusy, showProblem } from "./dom.js";
 import { showEarlier } from "./earlier.js";
 import { sayForecast, showNumbers } from "./forecast.js";
@@ -60,12 +60,10 @@ function adopt(inspection, h) {
 
 /** Say why data cannot be read and, where other columns may help, ask for them. */
 function refuse(error) {
-  showProblem(error.message);
-  if (!error.upload) return;
+  if (!error.upload) return showProblem(error.message);
   state.data = { ...error.upload, n_series: 0 };
   showData();
-  find("columns").open = true;
-  find("time-col").focus();
+  askForColumns(error);
 }
 
 function showData() {

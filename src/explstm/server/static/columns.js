@@ -1,6 +1,6 @@
 /** Which column is which: what was found, and how to correct it. */
 
-import { find, make } from "./dom.js";
+import { find, make, showProblem } from "./dom.js";
 import { count, date, period, whole } from "./words.js";
 
 const NONE = "";
@@ -31,6 +31,16 @@ function fill(select, columns, chosen, none) {
   select.value = chosen ?? NONE;
 }
 
+/** Say why data could not be read, in the words of this form, and go where it can be mended. */
+export function askForColumns({ code, message }) {
+  const gap = code === "DATA_GAP";
+  const remedy = gap ? "Choose under “Missing steps” what becomes of them." : "Choose the columns below.";
+  const end = message.lastIndexOf("; ");
+  showProblem(`${end < 0 ? message : `${message.slice(0, end)}.`} ${remedy}`);
+  find("columns").open = true;
+  find(gap ? "fill" : "time-col").focus();
+}
+
 /** @param {(reading: object) => void} reopen Takes how to read the data from now on. */
 export function wireColumns(reopen) {
   find("columns-form").addEventListener("submit", (event) => {
@@ -58,7 +68,7 @@ export function showFindings(inspection) {
 function sayExtent({ page, n_rows: rows, n_series: series, freq }) {
   const [row] = page.series;
   const step = period(freq);
-  const often = step === "step" ? `one every ${freq}` : `one a ${step}`;
+  const often = step !== "step" ? `one per ${step}` : freq === 1 ? "numbered" : `one every ${freq}`;
   const span = `from ${date(row.first, freq)} to ${date(row.last, freq)}`;
   if (series === 1) return `${count(row.n, "value")}, ${often}, ${span}.`;
   const lengths = page.series.map(({ n }) => n);

@@ -3,7 +3,7 @@
 import { METHODS } from "./chart.js";
 import { fillTable, find } from "./dom.js";
 import { state } from "./state.js";
-import { date, duration, number, percent, period } from "./words.js";
+import { count, date, number, percent, period } from "./words.js";
 
 const ALIAS = "ExpLSTM";
 
@@ -43,10 +43,10 @@ function describeChart() {
   const { history, forecast } = state.shown;
   const { freq } = state.data;
   const steps = history.y.length;
-  const ahead = duration(forecast.ds.length, freq);
+  const ahead = count(forecast.ds.length, period(freq));
   const tuned = [...state.tuned.keys()].map((backend) => METHODS[backend].name).join(" and ");
   return [
-    `The past from ${date(history.ds[0], freq)} to ${date(history.ds.at(-1), freq)} (${steps} ${period(freq)}s)`,
+    `The past from ${date(history.ds[0], freq)} to ${date(history.ds.at(-1), freq)} (${count(steps, period(freq))})`,
     ` and the forecast of the ${ahead} after it.`,
     tuned && ` Laid over it: ${tuned}.`,
     " All numbers are in the table below.",

@@ -56,7 +56,7 @@ export function planTest() {
   const few = data.n_series * h * MOST_WINDOWS <= MOST_ROWS;
   const lengths = few ? rows.map((row) => row.n) : rows.filter((row) => row.unique_id === series).map((row) => row.n);
   const shortest = lengths.length ? Math.min(...lengths) : state.shown.history.y.length;
-  const season = Math.max(...(state.season ? [state.season] : data.season_length));
+  const season = state.season ?? data.season_length[0];
   const before = Math.max(2 * season, FEWEST_STEPS);
   const windows = Math.max(1, Math.min(MOST_WINDOWS, Math.floor((shortest - before) / h)));
   return { ...source(), h, n_windows: windows, level: [80], ...(!few && { series: [series] }) };
@@ -66,9 +66,16 @@ export function planTest() {
 function sayEvidence({ skill, p_value: p, n_windows: windows, n_series: series }, naive) {
   if (skill === null) return "";
   const tests = `${count(windows, "test")} on your past${series > 1 ? `, in ${count(series, "series", "series")}` : ""}`;
-  const error = skill === 0 ? "was the same as" : `was ${percent(Math.abs(skill))} ${skill > 0 ? "lower" : "higher"} than`;
   const luck = p === null ? "That can be luck: more tests would be needed to tell." : sayLuck(p);
-  return `In ${tests}, its error ${error} that of ${naive}. ${luck}`;
+  return `In ${tests}, its error was ${compare(skill)} that of ${naive}. ${luck}`;
+}
+
+/** One error against another, from the skill: 1 less their ratio. */
+function compare(skill) {
+  if (skill === 0) return "the same as";
+  if (skill < -1000) return "thousands of times";
+  if (skill < -1) return `${number(1 - skill)} times`;
+  return `${percent(Math.abs(skill))} ${skill > 0 ? "lower" : "higher"} than`;
 }
 
 /** A p-value in words. */

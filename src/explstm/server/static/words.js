@@ -36,6 +36,7 @@ const UNITS = [
   [/^D$/, "day", { day: "numeric", month: "short", year: "numeric" }],
   [/^B$/, "business day", { day: "numeric", month: "short", year: "numeric" }],
   [/^h$/i, "hour", { day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit" }],
+  [/^(min|T)$/, "minute", { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" }],
 ];
 const ANY = { day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit" };
 
@@ -56,7 +57,9 @@ export function rhythm(freq) {
 /** A date of the data, as short as its frequency allows; an integer as it is. */
 export function date(ds, freq) {
   if (typeof ds === "number") return String(ds);
-  const moment = new Date(/[zZ]|[+-]\d\d:\d\d$/.test(ds) ? ds : `${ds.length > 10 ? ds : `${ds}T00:00`}Z`);
+  // As the clock showed it where the data come from, whatever the zone.
+  const [, day, time = "00:00"] = /^([^T ]+)(?:[T ](\d\d:\d\d))?/.exec(ds) ?? [];
+  const moment = new Date(`${day}T${time}Z`);
   if (Number.isNaN(moment.getTime())) return String(ds);
   if (period(freq) === "quarter") {
     return `Q${Math.floor(moment.getUTCMonth() / 3) + 1} ${moment.getUTCFullYear()}`;
