@@ -292,17 +292,19 @@ def add_job_routes(app: FastAPI, store: dict[str, Any]) -> None:
     @app.get("/api/v1/jobs/{key}/events")
     async def events(key: str, request: Request) -> Any:
         job, after = jobs[key], int(request.headers.get("last-event-id", 0))
+        store.setdefault("followed", []).append(after)
 
         async def stream():
-            seen, sent = after, 0
+            seen = after
             while True:
+                ended = job["task"].done()
                 for number, name, data in job["events"][seen:]:
-                    seen, sent = number, sent + 1
+                    seen = number
                     yield f"event: {name}\nid: {number}\ndata: {json.dumps(data)}\n\n"
-                    if name == "state" and data["state"] != "running":
-                        return
-                    if store.get("cut") and sent >= store["cut"]:
+                    if store.get("cut") and seen - after >= store["cut"]:
                         return  # as a connection that breaks
+                if ended:
+                    return
                 await asyncio.sleep(0.01)
 
         return StreamingResponse(stream(), media_type="text/event-stream")
@@ -322,7 +324,7 @@ def add_job_routes(app: FastAPI, store: dict[str, Any]) -> None:
 
     @app.post("/api/v1/jobs/{key}/resume", status_code=202)
     async def resume(key: str) -> Any:
-        jobs[key] |= {"state": "queued", "ends": "done", "events": []}
+        jobs[key] |= {"state": "queued", "ends": "done"}
         jobs[key]["task"] = asyncio.create_task(work(jobs[key]))
         return show(jobs[key])
 

@@ -1,39 +1,26 @@
 /**
- * Server-sent events over fetch, because EventSource cannot send a token. Contract: events arrive
- * in order and once; a connection that breaks is taken up after the last event that arrived.
+ * Server-sent events over fetch, because EventSource cannot send a token. Contract: the events of
+ * one connection, in order, until the server closes it.
  *
  * Source of the format: WHATWG, HTML Living Standard, section 9.2.
  */
 
 import { request } from "./api.js";
 
-const WAIT = 1000;
-const TRIES = 100;
-
 /**
- * Follow a stream of events until the receiver has what it wants.
+ * Listen to a stream.
  *
  * @param {string} path Below /api/v1.
- * @param {(name: string, data: any) => boolean} receive Takes each event; true ends the stream.
- * @param {AbortSignal} signal Ends it too.
+ * @param {string} last Id of the last event that arrived; empty for all.
+ * @param {AbortSignal} signal Ends it.
+ * @yields {{id: string, name: string, data: any}}
  */
-export async function follow(path, receive, signal) {
-  let last = "";
-  for (let failed = 0; failed < TRIES && !signal.aborted; failed += 1) {
-    try {
-      const headers = { Accept: "text/event-stream", ...(last && { "Last-Event-ID": last }) };
-      const response = await request(path, { headers, signal });
-      for await (const event of readEvents(response.body)) {
-        last = event.id || last;
-        failed = 0;
-        if (receive(event.name, JSON.parse(event.data))) return;
-      }
-    } catch (error) {
-      if (error.name === "AbortError" || (error.status >= 400 && error.status < 500)) throw error;
-    }
-    await new Promise((done) => setTimeout(done, WAIT * Math.min(failed + 1, 5)));
+export async function* listen(path, last, signal) {
+  const headers = { Accept: "text/event-stream", ...(last && { "Last-Event-ID": last }) };
+  const response = await request(path, { headers, signal });
+  for await (const event of readEvents(response.body)) {
+    yield { ...event, data: JSON.parse(event.data) };
   }
-  if (!signal.aborted) throw new Error("The server stopped telling how far it is.");
 }
 
 /** The events of a body, as they come. */
