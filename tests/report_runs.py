@@ -84,7 +84,9 @@ def write_tune(run: Path, runs: dict[str, Path]) -> None:
     importance = pd.DataFrame({"knob": ["cell", "max_steps"], "importance": [0.7, 0.3]})
     importance.to_csv(run / "importance.csv", index=False)
     slices = [
-        trials[["number", "state", "value"]].assign(knob=knob, label=label, position=[0, 1, 0.5, 1])
+        trials[["number", "state", "value"]].assign(
+            knob=knob, label=label, position=[0, 1, 0.5, 1], log=False
+        )
         for knob, label in (("cell", "lstm"), ("max_steps", "100"))
     ]
     pd.concat(slices).dropna().to_csv(run / "tuning-slices.csv", index=False)

@@ -378,3 +378,19 @@ def test_a_report_puts_runs_on_one_page_and_says_what_is_left_out(file, capsys):
     assert "Forecast" in json.loads(capsys.readouterr().out)["sections"]
     assert cli.run(["report", ".", "--force"]) == 2
     assert "run folder" in capsys.readouterr().err
+
+
+def test_a_tuning_shows_its_trials_and_its_verdict(file, capsys):
+    file.write_text("ds,y\n" + "\n".join(f"{step},{100 + step**1.5:.4f}" for step in range(40)))
+    arguments = ["tune", "sales.csv", "--horizon", "2", "--trials", "2", "--no-plot", "--json"]
+    narrowed = ["--set", "max_steps=60", "--space", "batch_size=[32,64]", "--space", "max_steps=60"]
+    assert cli.run([*arguments, *narrowed]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [trial["number"] for trial in found["trials"]] == [0, 1]
+    assert {trial["batch_size"] for trial in found["trials"]} <= {"32", "64", 32, 64}
+    assert found["verdict"] and Path("explstm-tune/model/weights.safetensors").exists()
+    assert cli.run([*arguments, "--space", "batch_size"]) == 2
+    assert (
+        "--space 'batch_size' must be key=value"
+        in json.loads(capsys.readouterr().out)["error"]["message"]
+    )

@@ -292,13 +292,12 @@ def test_forecasts_come_back_in_the_names_and_types_of_the_table():
     df["shop"] = df["shop"].astype("category")
     df["month"] = df["month"].astype("datetime64[s]")
     panel = build_panel(df, id_col="shop", time_col="month", target_col="sales")
-    out = forecast_frame(panel, 2, {"m": np.array([[1.0, 2.0], [3.0, 4.0]])}, cutoff=True)
-    assert list(out) == ["shop", "month", "cutoff", "m"]
+    out = forecast_frame(panel, 2, {"m": np.array([[1.0, 2.0], [3.0, 4.0]])})
+    assert list(out) == ["shop", "month", "m"]
     assert out["shop"].dtype == df["shop"].dtype
-    assert out["month"].dtype == out["cutoff"].dtype == df["month"].dtype
+    assert out["month"].dtype == df["month"].dtype
     assert out["shop"].tolist() == ["a", "a", "b", "b"]
     assert out["month"].tolist() == list(pd.to_datetime(["2020-03-01", "2020-04-01"])) * 2
-    assert set(out["cutoff"]) == {pd.Timestamp("2020-02-01")}
     assert out["m"].tolist() == [1, 2, 3, 4]
 
 
@@ -545,12 +544,6 @@ def test_a_cut_panel_forecasts_the_dates_that_were_cut_off():
 def test_panel_frame_is_the_table_again():
     df = table(a=[1, 2], b=[3, 4])
     pd.testing.assert_frame_equal(panel_frame(build_panel(df)), df)
-
-
-def test_forecasts_take_the_kind_of_another_table():
-    panel = build_panel(table(a=[1, 2]))
-    out = forecast_frame(panel, 1, {"m": np.ones((1, 1))}, like=pl.from_pandas(table(a=[1])))
-    assert isinstance(out, pl.DataFrame)
 
 
 def test_zone_is_remembered():

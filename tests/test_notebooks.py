@@ -64,6 +64,49 @@ assert largest < 1e-5
 by_series = speed.pivot(index="series", columns="engine", values="ms a step and series")
 assert (by_series.loc[256] < by_series.loc[1]).all()
 """,
+    "4-tuning.ipynb": """
+assert (curse["looked at"].diff().dropna() <= 0).all() and curse["looked at"][24] < 0.97
+assert (curse["kept fresh"][4:] > 1).all()
+better = relative[relative["looked at"] < 1]
+assert (better["kept fresh"] > 1).sum() >= 3
+assert found.improved and found.params != found.own
+assert 0 in found.finalists["number"].tolist()
+assert complete["value"].rank()[0] > len(complete) / 2
+assert complete["window_1"].corr(complete["window_2"]) > max(0.5, relative.corr().iloc[0, 1])
+assert not found_ready.improved and len(found_ready.finalists) > 1
+assert (found_ready.finalists["difference"].dropna() > 0).all()
+assert outcome.loc["from scratch", "tuned"] < outcome.loc["from scratch", "default"]
+gain = 1 - outcome["tuned"] / outcome["default"]
+final = found.finalists.set_index("number")["error"]
+assert gain["from scratch"] < 1 - final[found.number] / final[0]
+assert gain["from scratch"] < 1 - trials["value"][found.number] / trials["value"][0]
+assert untouched < outcome.loc["from scratch", "tuned"] and gain["fine-tuned"] == 0
+assert outcome.loc["fine-tuned", "best of the search"] > outcome.loc["fine-tuned", "default"]
+""",
+    "5-backtesting-and-honest-baselines.ipynb": """
+years = by_window["Pretrained"]
+assert years.max() > 3 * years.min()
+assert (years > by_window["SeasonalNaive"]).sum() == 1
+assert (flattered > 0.9).all(axis=None)
+assert overall.loc["Naive", "R2"] < -1 and overall["MASE"].idxmin() == "Pretrained"
+assert [found[name]["outcome"] for name in tried] == ["beats", "level", "beats"]
+assert "do not use this model here" in tried["walks"].judgement.verdicts[0].sentence
+assert found["passengers"]["p"] == found["passengers"]["p over windows"]
+for name in ("walks", "exponential"):
+    assert found[name]["p"] == max(found[name]["p over windows"], found[name]["p over series"])
+reach = differences.groupby("series")["difference"].apply(lambda part: part.abs().max())
+assert 4 * reach["walks"] < min(reach["passengers"], reach["exponential"])
+ahead = luck["ahead of the last value"]
+assert 40 < ahead[1] < 60 and 25 < ahead[8] < 42
+assert luck["cannot be tested"].tolist() == [100, 100, 0, 0]
+assert luck["verdict: beats"].max() < 3
+assert overlap[names[0]].min() > 40 and overlap[names[1]][1:].min() > 12
+assert overlap[names[2]].max() < 12 and overlap["that do not overlap"].tolist() == [1, 2, 4]
+assert leak_verdicts["honest"].outcome == "level" and leak_verdicts["leaky"].outcome == "beats"
+assert leak_verdicts["leaky"].skill > 0.5 and leak_verdicts["leaky"].p_value < 0.001
+assert reports["leaky"].leaks and not reports["honest"].leaks and not own.leaks
+assert (changes == 0).sum() == 2 and changes["cut"] == changes["continued"] == 0
+""",
     "6-intervals-and-calibration.ipynb": """
 near = by_step[(by_step["step"] == 1) & (by_step["level"] == 80)]
 assert (near["coverage"] < 0.8).all()

@@ -17,7 +17,7 @@ Axes: N series, J judged series, A choices (shares), H horizon, P probabilities.
 """
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -90,11 +90,12 @@ class Course:
     resume: bool
     on_step: Callable[[LogRow], None] | None
     identity: Mapping[str, Any]
+    on_look: Callable[[Engine, LogRow], None] | None = None
 
     def part(self, name: str) -> "Course":
         """The same for one of several runs, with a folder of checkpoints of its own."""
         folder = None if self.checkpoint_dir is None else self.checkpoint_dir / name
-        return Course(folder, self.resume, self.on_step, {**self.identity, "part": name})
+        return replace(self, checkpoint_dir=folder, identity={**self.identity, "part": name})
 
 
 def refuse_other_runs(course: Course, parts: Collection[str]) -> None:
@@ -128,6 +129,7 @@ def fit_network(start: Start, panel: Panel, course: Course) -> Trained:
         checkpoint_dir=course.checkpoint_dir,
         resume=course.resume,
         on_step=course.on_step,
+        on_look=course.on_look,
         identity=course.identity,
     )
     return Trained(engine, result.weights, space, result.log)

@@ -8,7 +8,7 @@ import copy
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import pandas as pd
 
@@ -22,7 +22,7 @@ from explstm.frame import Fill, Finding, Panel, build_panel, forecast_frame
 from explstm.growth import N_FEATURES
 from explstm.intervals import check_levels, name_columns, to_probabilities
 from explstm.mixing import warn_of_few
-from explstm.models.engine import make_engine
+from explstm.models.engine import Engine, make_engine
 from explstm.models.spec import ModelSpec, Weights, init_weights
 from explstm.parameters import Parameters
 from explstm.prediction import Preprocessing, check_horizon, forecast_panel
@@ -41,6 +41,9 @@ from explstm.windows import (
     last_date,
     window_frame,
 )
+
+if TYPE_CHECKING:
+    from explstm.tuning import Tuning
 
 DEFAULTS = TrainingConfig()
 DEFAULT_HORIZON = 12
@@ -99,6 +102,7 @@ class ExpLSTM(Parameters):
             (:mod:`explstm.finetuning`).
         findings_: What was repaired in the data or noticed about them.
         growth_: The curve of every series and the reason for it, as a table, after ``fit``.
+        tuning_: What :meth:`tune` found, in the model it returns.
 
     Example:
         >>> from explstm import ExpLSTM
@@ -118,6 +122,7 @@ class ExpLSTM(Parameters):
     share_: float
     findings_: tuple[Finding, ...]
     growth_: pd.DataFrame
+    tuning_: "Tuning"
     panel_: Panel | None
     _taken_with: dict[str, Any] | None = None
 
@@ -214,6 +219,7 @@ class ExpLSTM(Parameters):
         target_col: str = "y",
         fill: Fill = "error",
         on_step: Callable[[LogRow], None] | None = None,
+        on_look: Callable[[Engine, Preprocessing, LogRow], None] | None = None,
         checkpoint_dir: str | Path | None = None,
         resume: bool = False,
     ) -> Self:
@@ -227,6 +233,8 @@ class ExpLSTM(Parameters):
             target_col: Column of values.
             fill: What becomes of missing steps: ``"error"``, ``"interpolate"`` or ``"forward"``.
             on_step: Called with every row of the training log.
+            on_look: Called every ``val_check_steps`` and at the end with the network and how it
+                looks at series, to judge it on other data or to end the training by an exception.
             checkpoint_dir: Where to keep checkpoints of the training.
             resume: Go on from the newest checkpoint there.
 
@@ -256,7 +264,8 @@ class ExpLSTM(Parameters):
             "horizon": h,
         }
         folder = None if checkpoint_dir is None else Path(checkpoint_dir)
-        course = Course(folder, resume, on_step, identity)
+        look = None if on_look is None else lambda engine, row: on_look(engine, view, row)
+        course = Course(folder, resume, on_step, identity, look)
         mixes = self.init != "random" and self.val_size is None
         if not mixes:
             refuse_other_runs(course, ("",))
@@ -412,6 +421,33 @@ class ExpLSTM(Parameters):
             refit=refit,
         )
         return window_frame(panel, pasts, h, forecasts)
+
+    def tune(self, df: Any, h: int = DEFAULT_HORIZON, **options: Any) -> Self:
+        """Search for better parameters and return a model fitted with them; this one stays.
+
+        The first trial is this model as it is. The result differs from it only where the last
+        horizon of the data, on which the search does not look, says so
+        (:mod:`explstm.tuning`).
+
+        Args:
+            df: Long table, pandas or polars, or a panel.
+            h: Horizon.
+            **options: See :func:`explstm.tuning.tune_model`: ``n_trials``, ``timeout`` in seconds,
+                ``storage`` (an SQLite file that several processes share and that outlives a kill),
+                ``n_windows``, ``step_size``, ``space`` (which narrows what is searched),
+                ``workers``, ``on_trial``, and the columns and ``fill`` of :meth:`fit`.
+
+        Returns:
+            A fitted model, whose ``tuning_`` tells every trial, the finalists and the verdict.
+
+        Raises:
+            UsageError: An argument that cannot be used, or a package that is not installed.
+            DataError: Data that cannot be used, or series too short for the windows.
+            TrainingError: The last training diverged.
+        """
+        from explstm.tuning import tune_model
+
+        return cast(Self, tune_model(self, df, h, **options))
 
     def _refuse_seen(self, past: Panel, fits: bool) -> None:
         """Refuse to judge a model, or one trained from it, on steps that its training saw."""

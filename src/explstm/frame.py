@@ -49,7 +49,7 @@ from explstm.repair import (
     sort_rows,
     trim_leading,
 )
-from explstm.tables import DEFAULT_ID_COL, Columns, make_table, read_layout, take_columns
+from explstm.tables import DEFAULT_ID_COL, Columns, make_table, take_columns
 
 __all__ = [
     "FILLS",
@@ -178,30 +178,18 @@ def forecast_frame(
     panel: Panel,
     h: int,
     columns: Mapping[str, npt.NDArray[Any]],
-    *,
-    like: Any = None,
-    cutoff: bool = False,
 ) -> Any:
-    """Forecasts as a long table: id, date and one column per name, series by series.
+    """Forecasts as a long table in the caller's kind: id, date and one column per name.
 
     Args:
         panel: The history that was forecast.
         h: Horizon.
         columns: Values of shape (N, h), by column name.
-        like: Table whose kind and types to return; None for the table the panel was built from.
-        cutoff: Add a column ``cutoff`` with the last date of the history.
     """
-    layout = panel.layout
-    if like is not None:
-        layout = read_layout(
-            like, id_col=layout.id_col, time_col=layout.time_col, target_col=layout.target_col
-        )
-    cutoffs = {"cutoff": np.repeat(panel.ds_S[panel.starts_N1[1:] - 1], h)} if cutoff else {}
     return make_table(
-        layout,
+        panel.layout,
         np.repeat(panel.ids_N, h),
         future_ds(panel, h).ravel(),
         {name: np.asarray(values_NH).reshape(-1) for name, values_NH in columns.items()},
         time_zone=panel.time_zone,
-        more_dates=cutoffs,
     )

@@ -108,16 +108,7 @@ def parse_settings(texts: Sequence[str]) -> dict[str, Any]:
     from explstm.forecaster import ExpLSTM
     from explstm.models.spec import ModelSpec
 
-    values: dict[str, Any] = {}
-    for text in texts:
-        key, equals, value = text.partition("=")
-        if not equals or key in values:
-            raise UsageError(
-                "SETTING_FORM",
-                f"--set {text!r} must be key=value, each key once; write for example "
-                "--set max_steps=200.",
-            )
-        values[key] = _parse_value(value)
+    values = parse_pairs(texts, "--set", "max_steps=200")
     of_training = set(TrainingConfig.model_fields) & set(ExpLSTM.parameter_names()) - {
         "random_seed"
     }
@@ -126,6 +117,25 @@ def parse_settings(texts: Sequence[str]) -> dict[str, Any]:
     network = {key: _parse_field(key, values.pop(key)) for key in of_network & values.keys()}
     ExpLSTM(**values)  # refuses values that cannot be used before anything is read
     return values | ({"spec": ModelSpec(**network)} if network else {})
+
+
+def parse_pairs(texts: Sequence[str], option: str, example: str) -> dict[str, Any]:
+    """Turn ``key=value`` texts into a dictionary; values are JSON, or text.
+
+    Raises:
+        UsageError: Not ``key=value``, or a repeated key.
+    """
+    values: dict[str, Any] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals or key in values:
+            raise UsageError(
+                "SETTING_FORM",
+                f"{option} {text!r} must be key=value, each key once; write for example "
+                f"{option} {example}.",
+            )
+        values[key] = _parse_value(value)
+    return values
 
 
 def _parse_value(text: str) -> Any:

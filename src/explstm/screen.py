@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from explstm.leakage import LeakageReport
     from explstm.pipeline import Outcome
     from explstm.report.page import Page
+    from explstm.tuning import Tuning
 
 MAX_ROWS = 24
 MAX_DESCRIBED = 8
@@ -114,6 +115,18 @@ class Screen:
             for verdict in result.judgement.verdicts:
                 _write(spell_out(verdict.sentence))
             _write(spell_out(result.judgement.sentence))
+
+    def show_tuning(self, found: "Tuning", out: Path) -> None:
+        """Show what ``tune`` tried and chose."""
+        facts = {"number": found.number, "params": found.params, "improved": found.improved}
+        if self.as_json:
+            tables = {name: _records(getattr(found, name)) for name in ("trials", "finalists")}
+            self.write_json({"out": str(out), **facts, "verdict": found.verdict, **tables})
+            return
+        shown = ["number", "state", "value", "seconds", "reason"]
+        self._print_table(found.trials[shown])
+        _write(spell_out(f"wrote {out}"))
+        _write(spell_out(found.verdict))
 
     def show_growth(self, report: "GrowthReport", out: Path) -> None:
         """Show what ``growth`` found of the first series, in words."""

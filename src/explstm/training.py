@@ -86,6 +86,7 @@ def train(
     checkpoint_dir: str | Path | None = None,
     resume: bool = False,
     on_step: Callable[[LogRow], None] | None = None,
+    on_look: Callable[[Engine, LogRow], None] | None = None,
     identity: Mapping[str, Any] | None = None,
 ) -> TrainingResult:
     """Train an engine; the best weights are in it at the end.
@@ -100,6 +101,8 @@ def train(
             and SIGTERM stop the run after the current batch, with a checkpoint.
         resume: Continue from the newest checkpoint where there is one; start otherwise.
         on_step: Called with every new row of the log.
+        on_look: Called with the engine every ``val_check_steps`` and at the end; it may forecast
+            with it, and end the run by an exception.
         identity: What else must be unchanged on resume, such as a data fingerprint.
 
     Raises:
@@ -115,7 +118,7 @@ def train(
         LossConfig.from_training(config),
         seed=config.random_seed,
     )
-    run = _Run(engine, batches, config, validate, on_step)
+    run = _Run(engine, batches, config, validate, on_step, on_look)
     if checkpoint_dir is None:
         return run.to_end(Interruption())
     folder = Path(checkpoint_dir)
@@ -136,9 +139,10 @@ class _Run:
         config: TrainingConfig,
         validate: Callable[[Engine], float] | None,
         on_step: Callable[[LogRow], None] | None,
+        on_look: Callable[[Engine, LogRow], None] | None,
     ) -> None:
         self.engine, self.batches, self.config = engine, batches, config
-        self.validate, self.on_step = validate, on_step
+        self.validate, self.on_step, self.on_look = validate, on_step, on_look
         self.folder: Path | None = None
         self.identity: dict[str, Any] = {}
         self.step, self.saved_step = 0, -1
@@ -184,6 +188,8 @@ class _Run:
             )
         if self.step % config.val_check_steps == 0 or self.step == config.max_steps:
             self._look(rate, loss)
+            if self.on_look is not None:
+                self.on_look(self.engine, self.log[-1])
             self._save()
         else:
             self._record(rate, loss, None)

@@ -4,6 +4,7 @@
     explstm fit sales.csv --horizon 12 --backend torch --out sales-run
     explstm forecast sales.csv --horizon 12 --model sales-run
     explstm backtest sales.csv --horizon 12 --windows 8
+    explstm tune sales.csv --horizon 12 --trials 20 --timeout 600
     explstm growth sales.csv --horizon 12
     explstm compare sales.csv --horizon 12 --seeds 3
     explstm report explstm-backtest explstm-growth
@@ -42,7 +43,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in (
-    *(making.forecast, making.fit, making.pretrain),
+    *(making.forecast, making.fit, making.tune, making.pretrain),
     *(judging.backtest, judging.compare, judging.audit, judging.benchmark, judging.demo),
     *(reporting.growth, reporting.report),
 ):

@@ -1,7 +1,7 @@
-"""The commands that make forecasts and models: forecast, fit, pretrain."""
+"""The commands that make forecasts and models: forecast, fit, tune, pretrain."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -20,7 +20,7 @@ from explstm.cli.arguments import (
     Settings,
     spread_options,
 )
-from explstm.options import DataOptions, parse_settings
+from explstm.options import DataOptions, parse_pairs, parse_settings
 from explstm.screen import Screen
 
 
@@ -106,6 +106,74 @@ def fit(
             on_step=on_step,
         )
     screen.show_outcome(outcome, out)
+
+
+@spread_options
+def tune(
+    file: File,
+    horizon: Horizon,
+    data: DataOptions,
+    backend: Annotated[
+        Literal["torch", "tensorflow"], typer.Option(help="The framework that trains.")
+    ] = "torch",
+    trials: Annotated[
+        int, typer.Option(min=1, max=100_000, help="Trials of the study, former runs included.")
+    ] = 20,
+    timeout: Annotated[
+        float | None, typer.Option(min=1, help="Seconds for everything, the last fit included.")
+    ] = None,
+    storage: Annotated[
+        str | None,
+        typer.Option(help="Study that several processes share, such as sqlite:///tune.db."),
+    ] = None,
+    windows: Annotated[
+        int, typer.Option(min=1, max=1000, help="Windows of the search; one more decides.")
+    ] = 2,
+    step_size: Annotated[
+        int | None,
+        typer.Option(min=1, help="Steps from one window to the next; the horizon if not given."),
+    ] = None,
+    space: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What a parameter may be, key=[values] or key=value, such as "
+            "batch_size=[32,64] or growth=auto. Repeatable."
+        ),
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, max=256, help="Processes that search.")] = 1,
+    out: Out = Path("explstm-tune"),
+    settings: Settings = None,
+    seed: Seed = 1,
+    plot: Plot = True,
+    force: Force = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Search for better parameters on a file, and keep what a window not looked at confirms."""
+    from explstm.commands.tune import tune_file
+
+    screen = Screen(as_json)
+    with screen.progress("trials", total=trials) as on_trial:
+        found = tune_file(
+            file,
+            horizon,
+            out,
+            data,
+            backend=backend,
+            trials=trials,
+            timeout=timeout,
+            storage=storage,
+            windows=windows,
+            step_size=step_size,
+            space=parse_pairs(space or [], "--space", "batch_size=[32,64]"),
+            settings=parse_settings(settings or []),
+            seed=seed,
+            workers=workers,
+            plot=plot,
+            force=force,
+            on_trial=on_trial,
+        )
+    screen.show_tuning(found, out)
 
 
 def pretrain(

@@ -9,7 +9,8 @@ from explstm.plots.style import INK, MARKERS, add_legend, colored, new_figure, r
 
 COLUMNS = 4
 SHADES = ("best quarter", "others")
-MOST_LABELS = 6
+LABEL_ROOM = 0.15
+"""Least distance of two labels on an axis from 0 to 1."""
 
 
 def draw_history(facts: pd.DataFrame) -> Figure:
@@ -86,7 +87,7 @@ def draw_slices(facts: pd.DataFrame) -> Figure:
     """Draw what trials were worth against each of their parameters.
 
     Args:
-        facts: Columns state, value, knob, label, position (0 to 1).
+        facts: Columns state, value, knob, label, position (0 to 1), log.
     """
     knobs = list(dict.fromkeys(facts["knob"]))
     figure, axes = new_figure(
@@ -104,7 +105,7 @@ def draw_slices(facts: pd.DataFrame) -> Figure:
         labels = [readable(label) for label, _ in ticks]
         axis.set_xticks([at for _, at in ticks], labels, fontsize="x-small", rotation=20)
         axis.set_xlim(-0.1, 1.1)
-        axis.set_title(knob, fontsize="medium")
+        axis.set_title(f"{knob}, log" if rows["log"].any() else knob, fontsize="medium")
     axes[0].set_ylabel("error in the search")
     add_legend(axes[0])
     return figure
@@ -116,10 +117,10 @@ def _stretch(n_knobs: int) -> float:
 
 
 def _pick_labels(rows: pd.DataFrame) -> list[tuple[str, float]]:
-    """A few of the labels, evenly spaced over their order."""
+    """Those of the labels, from the lowest, that have room beside each other."""
     spots = rows.drop_duplicates("position").sort_values("position")
-    if len(spots) > MOST_LABELS:
-        spots = spots.iloc[
-            [round(k * (len(spots) - 1) / (MOST_LABELS - 1)) for k in range(MOST_LABELS)]
-        ]
-    return list(zip(spots["label"], spots["position"], strict=True))
+    picked: list[tuple[str, float]] = []
+    for label, position in zip(spots["label"], spots["position"], strict=True):
+        if not picked or position - picked[-1][1] >= LABEL_ROOM:
+            picked.append((label, position))
+    return picked

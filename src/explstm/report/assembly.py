@@ -161,7 +161,7 @@ def _find_gaps(titles: set[str], materials: list[Material]) -> Iterator[Gap]:
         "Growth": ("Growth rates, doubling times and signs of an end of growth.",
                    f"explstm growth {task}"),
         "Backtest": ("Verdict, scores, calibration and residuals: they need a backtest.",
-                     f"explstm backtest {task} --windows 5"),
+                     f"explstm backtest {task} --windows 8"),
         "Training": ("Training curves.", f"explstm fit {task} --backend torch"),
         "Tuning": ("A search over settings.", f"explstm tune {task} --trials 20"),
     }  # fmt: skip

@@ -90,7 +90,7 @@ def _draw_tuning(run: Run, trials: pd.DataFrame) -> Iterator[Chart]:
     slices = run.table(
         "tuning-slices.csv",
         texts=["state", "knob", "label"],
-        numbers=["number", "value", "position"],
+        numbers=["number", "value", "position", "log"],
     )
     if slices is None or slices.empty or slices["knob"].nunique() > MOST_KNOBS:
         return

@@ -1,0 +1,118 @@
+"""``explstm tune``: a file in; a search, its record, and the model that it found, out."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from explstm.interruption import note_signals
+from explstm.options import DataOptions
+from explstm.pipeline import MODEL, model_settings, new_model, write_record
+from explstm.runfolder import RunFolder, open_run
+from explstm.tuning import N_TRIALS, N_WINDOWS, OnTrial, Tuning, tune_model
+from explstm.tuning_facts import history_facts, slice_facts
+
+
+def tune_file(
+    file: Path,
+    horizon: int,
+    out: Path,
+    data: DataOptions,
+    *,
+    backend: str = "torch",
+    trials: int = N_TRIALS,
+    timeout: float | None = None,
+    storage: str | None = None,
+    windows: int = N_WINDOWS,
+    step_size: int | None = None,
+    space: Mapping[str, Any] | None = None,
+    settings: Mapping[str, Any] | None = None,
+    seed: int = 1,
+    workers: int = 1,
+    plot: bool = True,
+    force: bool = False,
+    on_trial: OnTrial | None = None,
+) -> Tuning:
+    """Tune a model on a file and save it in ``out/model``, fitted on everything.
+
+    What was tried outlives a kill: the same call goes on with it.
+
+    Args:
+        file: CSV or Parquet.
+        horizon: Steps to forecast.
+        out: The run folder to make.
+        data: How to read the file.
+        backend: ``"torch"`` or ``"tensorflow"``.
+        trials: Trials that the study shall hold in the end, those of former runs included.
+        timeout: Seconds for everything.
+        storage: SQLite file that several processes share, each with its own ``out``; unless given
+            ``OUT.tune.db``, which is gone when the run is done.
+        windows: Windows of the search; one more, the last, decides.
+        step_size: Steps between them; the horizon unless given.
+        space: Changes of the space, see :func:`explstm.search_space.make_space`.
+        settings: Keyword arguments of :class:`explstm.ExpLSTM`: the model as it is.
+        seed: Seed of the sampler and of every training.
+        workers: Processes that search.
+        plot: Draw the figures.
+        force: Replace an older run folder.
+        on_trial: Called with the record of every trial that this process ends.
+
+    Raises:
+        TrainingStopped: A signal stopped the run; what was finished is kept.
+    """
+    arguments = dict(locals())
+    plots = import_module("explstm.plots") if plot else None
+    with open_run(out, force=force) as run, _kept_study(out, storage) as path:
+        panel = data.read(file)
+        model = new_model(backend, seed, model_settings(panel, data, settings or {}))
+        with note_signals() as interruption:
+            fitted = tune_model(
+                model,
+                panel,
+                horizon,
+                n_trials=trials,
+                timeout=timeout,
+                storage=path,
+                n_windows=windows,
+                step_size=step_size,
+                space=space,
+                workers=workers,
+                on_trial=on_trial,
+                interruption=interruption,
+            )
+        found = fitted.tuning_
+        fitted.save(run.path / MODEL)
+        for name in ("trials", "finalists", "importance"):
+            run.write_table(f"{name}.csv", getattr(found, name))
+        facts = ("verdict", "improved", "number", "params", "own")
+        run.write_json("best.json", {name: getattr(found, name) for name in facts})
+        if plots is not None:
+            _draw(run, found, plots)
+        write_record(run, "tune", arguments)
+    return found
+
+
+@contextmanager
+def _kept_study(out: Path, storage: str | None) -> Iterator[str]:
+    """The study: the one that is shared, or one beside the run folder until the run is done."""
+    if storage is not None:
+        yield storage
+        return
+    path = out.with_name(f"{out.name}.tune.db")
+    yield str(path)
+    for end in ("", "-wal", "-shm"):
+        path.with_name(path.name + end).unlink(missing_ok=True)
+
+
+def _draw(run: RunFolder, found: Tuning, plots: Any) -> None:
+    history, slices = history_facts(found.trials), slice_facts(found.trials, found.knobs)
+    if history.empty:
+        return
+    for name, draw, facts in (
+        ("tuning-history", plots.draw_history, history),
+        ("tuning-importance", plots.draw_importance, found.importance),
+        ("tuning-parallel", plots.draw_parallel, slices),
+        ("tuning-slices", plots.draw_slices, slices),
+    ):
+        plots.save_figure(draw(facts), facts, run.path, name)
