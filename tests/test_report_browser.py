@@ -1,39 +1,19 @@
-"""The report in a browser: no script, no request, no error, and a width that fits a phone.
+"""The report in a browser: no script, no request, no error, and a width that fits a phone."""
 
-Needs Playwright (``pip install -e '.[dev]'``) and a Chromium of the system (Debian: ``apt-get
-install chromium``), or the path of one in EXPLSTM_CHROMIUM.
-"""
-
-import os
 import shutil
 from pathlib import Path
 
 import pytest
 
+from browsers import open_browser, open_page
 from explstm.commands.report import make_report
 from report_runs import HOSTILE, write_runs
-
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-
-
-def find_chromium() -> str | None:
-    places = [os.environ.get("EXPLSTM_CHROMIUM"), *map(shutil.which, NAMES)]
-    return next((place for place in places if place), None)
 
 
 @pytest.fixture(scope="module")
 def browser():
-    playwright = pytest.importorskip(
-        "playwright.sync_api", reason="Playwright is not installed: pip install -e '.[dev]'"
-    )
-    path = find_chromium()
-    if path is None:
-        pytest.skip(f"no Chromium is installed (none of {', '.join(NAMES)}); set EXPLSTM_CHROMIUM")
-    with playwright.sync_playwright() as started:
-        # Root, as in a container, may not use Chromium's sandbox.
-        browser = started.chromium.launch(executable_path=path, args=["--no-sandbox"])
+    with open_browser() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
@@ -49,12 +29,7 @@ def address(tmp_path_factory, browser) -> str:
 @pytest.fixture(params=[(1440, "light"), (390, "light"), (390, "dark")], ids=str)
 def page(request, browser, address):
     width, scheme = request.param
-    page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
-    page.asked, page.said = [], []
-    page.on("request", lambda asked: page.asked.append(asked.url))
-    page.on("console", lambda message: page.said.append(message.text))
-    page.on("pageerror", lambda error: page.said.append(str(error)))
-    page.on("dialog", lambda dialog: (page.said.append(dialog.message), dialog.dismiss()))
+    page = open_page(browser, width, scheme)
     page.goto(address)
     yield page
     page.close()

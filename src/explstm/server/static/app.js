@@ -1,0 +1,188 @@
+/**
+ * The page from start to end: data in, then forecast, verdict and growth, then whatever is asked.
+ *
+ * Contract: one request of a kind is open at a time; what comes too late is dropped.
+ */
+
+import * as api from "./api.js";
+import { countUnloggable, drawChart } from "./chart.js";
+import { askForColumns, showColumns, showFindings, wireColumns } from "./columns.js";
+import { announce, find, setBusy, showProblem } from "./dom.js";
+import { showEarlier } from "./earlier.js";
+import { sayForecast, showNumbers } from "./forecast.js";
+import { showGrowth } from "./growth.js";
+import { showPicker, wirePicker } from "./picker.js";
+import { readSettings, setHorizon, wireSettings } from "./settings.js";
+import { forecastRequest, rowsOf, state } from "./state.js";
+import { wireTaking } from "./take.js";
+import { askForToken } from "./token.js";
+import { forgetTuned, layOver, wireTuning } from "./tune.js";
+import { extent, showReading, showSamples, wireUpload } from "./upload.js";
+import { planTest, showVerdict } from "./verdict.js";
+import { rhythm } from "./words.js";
+
+const HISTORY = 5000;
+
+let asked = new AbortController();
+let judged = { key: "", asked: new AbortController() };
+
+/** Load data and show them. */
+async function open(load, name, h) {
+  showProblem();
+  showReading(true, name);
+  try {
+    Object.assign(state, { name, reading: {} });
+    adopt(await load(), h);
+  } catch (error) {
+    refuse(error);
+  } finally {
+    showReading(false);
+  }
+}
+
+/** Take an Inspection as the data shown. */
+function adopt(inspection, h) {
+  state.data = inspection;
+  const { id_col: id, time_col: time, target_col: target } = inspection.choice;
+  state.reading = {
+    ...state.reading,
+    ...(time && { time_col: time }),
+    ...(target && { target_col: target }),
+    ...(id ? { id_col: id } : { one_series: true }),
+  };
+  state.series = inspection.page.series[0].unique_id;
+  setHorizon(h);
+  showData();
+  find("columns").open = false;
+  refresh();
+  find("data-name").focus();
+}
+
+/** Say why data cannot be read and, where other columns may help, ask for them. */
+function refuse(error) {
+  if (!error.upload) return showProblem(error.message);
+  state.data = { ...error.upload, n_series: 0 };
+  showData();
+  askForColumns(error);
+}
+
+function showData() {
+  const read = Boolean(state.data.page);
+  find("start").hidden = true;
+  find("result").hidden = false;
+  find("result").classList.toggle("unread", !read);
+  find("data-name").textContent = state.name;
+  find("data-shape").textContent = read ? `${extent(state.data)}, ${rhythm(state.data.freq)}` : "";
+  showColumns(state.data, state.reading);
+  if (!read) return;
+  showFindings(state.data);
+  showPicker();
+}
+
+/** Read the data shown in another way. */
+async function reopen(reading) {
+  showProblem();
+  const { data } = state.data;
+  state.reading = reading;
+  setBusy(find("columns-form"), true);
+  try {
+    adopt(await api.inspect({ data, ...reading }), state.h);
+  } catch (error) {
+    refuse(error);
+  } finally {
+    setBusy(find("columns-form"), false);
+  }
+}
+
+function restart() {
+  asked.abort();
+  judged.asked.abort();
+  judged.key = "";
+  Object.assign(state, { data: null, reading: {}, series: null, shown: null });
+  state.tuned.clear();
+  showProblem();
+  find("result").hidden = true;
+  find("start").hidden = false;
+  find("file").focus();
+  showEarlier().catch((error) => showProblem(error.message));
+}
+
+/** Forecast anew with the settings, and all that follows from it. */
+async function refresh() {
+  if (!readSettings()) return;
+  asked.abort();
+  asked = new AbortController();
+  const { signal } = asked;
+  forgetTuned();
+  setBusy(find("forecast"), true);
+  try {
+    const wanted = { ...forecastRequest(), series: [state.series], history: HISTORY };
+    const answer = await api.forecast(wanted, signal);
+    state.shown = {
+      history: rowsOf(answer.history, state.series),
+      forecast: rowsOf(answer.forecast, state.series),
+    };
+    showProblem();
+    await layOver();
+    await redraw();
+    announce(`${find("forecast-title").textContent}: ${find("headline").textContent}.`);
+    judge();
+    showGrowth(signal);
+  } catch (error) {
+    if (error.name !== "AbortError") showProblem(error.message);
+  } finally {
+    if (!signal.aborted) setBusy(find("forecast"), false);
+  }
+}
+
+/** Test on the past, unless that was done already. */
+function judge() {
+  const key = JSON.stringify(planTest());
+  if (key === judged.key) return;
+  judged.asked.abort();
+  judged = { key, asked: new AbortController() };
+  showVerdict(judged.asked.signal);
+}
+
+async function redraw() {
+  sayForecast();
+  showNumbers();
+  await drawScaled();
+}
+
+/** Draw on the scale chosen, and say what it cannot show. */
+async function drawScaled() {
+  const lost = state.scale === "log" ? countUnloggable() : 0;
+  const notes = { linear: "Equal steps are equal amounts.", log: "Equal steps are equal ratios: steady growth is a straight line." };
+  find("scale-note").textContent = lost
+    ? `${notes.log} ${lost} values at or below zero cannot be shown on it.`
+    : notes[state.scale];
+  await drawChart();
+}
+
+function choose(series) {
+  state.series = series;
+  refresh();
+}
+
+async function begin() {
+  api.onTokenNeeded(askForToken);
+  wireColumns(reopen);
+  wirePicker(choose);
+  wireSettings(refresh, drawScaled);
+  wireTaking();
+  find("restart").addEventListener("click", restart);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawChart);
+  try {
+    const limits = await api.readLimits();
+    find("horizon").max = limits.max_horizon;
+    wireUpload(open, limits);
+    wireTuning(redraw, limits.backends);
+    await showSamples(open);
+    await showEarlier();
+  } catch (error) {
+    showProblem(error.message);
+  }
+}
+
+begin();

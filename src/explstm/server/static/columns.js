@@ -1,0 +1,86 @@
+/** Which column is which: what was found, and how to correct it. */
+
+import { find, make, showProblem } from "./dom.js";
+import { count, date, period, whole } from "./words.js";
+
+const NONE = "";
+
+/**
+ * Show the columns of an upload, and what is taken for what.
+ *
+ * @param {{columns: object[], choice: object}} upload As the server describes it.
+ * @param {{fill?: string}} reading How it is read now.
+ */
+export function showColumns(upload, reading) {
+  const { id_col: id, time_col: time, target_col: target } = upload.choice;
+  fill(find("time-col"), upload.columns, time);
+  fill(find("target-col"), upload.columns, target);
+  fill(find("id-col"), upload.columns, id, "nothing: it is one series");
+  find("fill").value = reading.fill ?? "error";
+  const parts = [`dates in “${time ?? "?"}”`, `numbers in “${target ?? "?"}”`];
+  if (id) parts.push(`series named by “${id}”`);
+  find("columns-now").textContent = parts.join(", ");
+}
+
+function fill(select, columns, chosen, none) {
+  const options = columns.map(({ name, examples }) =>
+    make("option", { value: name }, examples.length ? `${name} (${examples.slice(0, 2).join(", ")} …)` : name),
+  );
+  if (none || chosen === null) options.unshift(make("option", { value: NONE }, none ?? "choose one"));
+  select.replaceChildren(...options);
+  select.value = chosen ?? NONE;
+}
+
+/** Say why data could not be read, in the words of this form, and go where it can be mended. */
+export function askForColumns({ code, message }) {
+  const gap = code === "DATA_GAP";
+  const remedy = gap ? "Choose under “Missing steps” what becomes of them." : "Choose the columns below.";
+  const end = message.lastIndexOf("; ");
+  showProblem(`${end < 0 ? message : `${message.slice(0, end)}.`} ${remedy}`);
+  find("columns").open = true;
+  find(gap ? "fill" : "time-col").focus();
+}
+
+/** @param {(reading: object) => void} reopen Takes how to read the data from now on. */
+export function wireColumns(reopen) {
+  find("columns-form").addEventListener("submit", (event) => {
+    event.preventDefault();
+    const id = find("id-col").value;
+    reopen({
+      ...(find("time-col").value && { time_col: find("time-col").value }),
+      ...(find("target-col").value && { target_col: find("target-col").value }),
+      ...(id ? { id_col: id } : { one_series: true }),
+      fill: find("fill").value,
+    });
+  });
+}
+
+/** What was found in the data, in words. */
+export function showFindings(inspection) {
+  const found = inspection.sentences.length
+    ? inspection.sentences
+    : ["No gaps and no duplicates were found, and nothing was repaired."];
+  const items = [sayExtent(inspection), saySeason(inspection), ...found].map((text) => make("li", {}, text));
+  find("findings-list").replaceChildren(...items);
+}
+
+/** How many values there are, how often, and from when to when. */
+function sayExtent({ page, n_rows: rows, n_series: series, freq }) {
+  const [row] = page.series;
+  const step = period(freq);
+  const often = step !== "step" ? `one per ${step}` : freq === 1 ? "numbered" : `one every ${freq}`;
+  const span = `from ${date(row.first, freq)} to ${date(row.last, freq)}`;
+  if (series === 1) return `${count(row.n, "value")}, ${often}, ${span}.`;
+  const lengths = page.series.map(({ n }) => n);
+  const [least, most] = [Math.min(...lengths), Math.max(...lengths)];
+  const long = least === most ? whole(least) : `${whole(least)} to ${whole(most)}`;
+  return `${whole(series)} series in ${count(rows, "row")}, each of ${long} values, ${often}; the first ${span}.`;
+}
+
+/** Which season the forecast looks for. */
+function saySeason({ season_length: seasons, freq }) {
+  const step = period(freq);
+  if (Math.max(...seasons) === 1) return "No season is looked for.";
+  const each = seasons.map((season) => `${season} ${step}s`).join(" and every ");
+  return `A pattern that repeats every ${each} is looked for, and used where there is one.`;
+}

@@ -1,0 +1,567 @@
+"""The page in a browser: everything a user does, with mouse, keys or a screen reader."""
+
+import re
+from io import StringIO
+from pathlib import Path
+from types import SimpleNamespace
+from urllib.parse import urlsplit
+from xml.etree import ElementTree
+
+import pandas as pd
+import pytest
+
+from browsers import open_browser, open_page, serve, wait_until
+from explstm import ExpLSTM
+from explstm.datasets import load_air_passengers
+
+pytest.importorskip("uvicorn", reason="the extra is not installed: explstm[serve]")
+SCREENS = [(1440, "light"), (1440, "dark"), (390, "light"), (390, "dark")]
+HOSTILE = "<img src=x onerror=alert(1)>"
+LEVELS = ("lo-80", "hi-80", "lo-95", "hi-95")
+
+
+@pytest.fixture(scope="module")
+def server():
+    from page_api import make_page_app
+
+    app = make_page_app()
+    with serve(app) as address:
+        yield SimpleNamespace(address=address, store=app.state.store)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with open_browser() as browser:
+        yield browser
+
+
+@pytest.fixture
+def store(server):
+    """What the server does next; as it was, after the test."""
+    before = {name: value for name, value in server.store.items() if name not in ("data", "jobs")}
+    yield server.store
+    for name in set(server.store) - {"data", "jobs"}:
+        del server.store[name]
+    server.store.update(before)
+
+
+@pytest.fixture
+def page(request, browser, server, store):
+    width, scheme = getattr(request, "param", SCREENS[0])
+    page = open_page(browser, width, scheme)
+    page.set_default_timeout(20_000)
+    page.goto(server.address)
+    page.wait_for_selector("[data-sample]")
+    yield page
+    hosts = {urlsplit(url).netloc for url in page.asked if not url.startswith(("data:", "blob:"))}
+    assert hosts == {urlsplit(server.address).netloc}
+    refused = [f"Failed to load resource: the server responded with a status of {status} "
+               for status in getattr(page, "expected", [])]  # fmt: skip
+    assert [said.partition("(")[0] for said in page.said] == refused
+    page.close()
+
+
+def choose_sample(page, name: str) -> None:
+    page.click(f"[data-sample={name}]")
+    wait_for_forecast(page)
+
+
+def wait_for_forecast(page) -> None:
+    page.wait_for_selector("#forecast[aria-busy=false] #chart.js-plotly-plot")
+    page.wait_for_selector("#verdict:not([data-tone=wait])")
+    page.wait_for_selector("#growth .growth")
+
+
+def upload(page, text: str, name: str = "mine.csv") -> None:
+    file = {"name": name, "mimeType": "text/csv", "buffer": text.encode()}
+    page.set_input_files("#file", files=[file])
+
+
+def read_chart(page) -> dict[str, list[float]]:
+    """Values of the chart's lines by name."""
+    traces = page.evaluate("document.getElementById('chart').data.map(t => [t.name, [...t.y]])")
+    return dict(traces)
+
+
+def read_table(page, place: str = "#numbers-table") -> pd.DataFrame:
+    page.evaluate("document.getElementById('numbers').open = true")
+    html = page.locator(place).evaluate("e => e.outerHTML")
+    heads = re.findall(r'<th scope="col">(.*?)</th>', html)
+    rows = re.findall(r"<tr><th.*?</tr>", html)[1:]
+    cells = [re.findall(r"<t[hd].*?>(.*?)</t[hd]>", row) for row in rows]
+    return pd.DataFrame(cells, columns=heads)
+
+
+@pytest.fixture(scope="module")
+def expected() -> pd.DataFrame:
+    """The forecast of the air passengers, made without the page."""
+    return ExpLSTM().predict(load_air_passengers(), h=12, level=[80, 95])
+
+
+# ----------------------------------------------------------------------------------- data, columns
+
+
+def test_a_file_is_chosen_and_its_forecast_is_that_of_the_model(page, expected):
+    upload(page, load_air_passengers().to_csv(index=False), "passengers.csv")
+    wait_for_forecast(page)
+    assert page.inner_text("#data-name") == "passengers.csv"
+    assert page.inner_text("#data-shape") == "1 series, 144 rows, monthly"
+    assert page.inner_text("#forecast-title") == "Forecast for Dec 1961"
+    assert page.inner_text("#findings-list").splitlines() == [
+        "144 values, one per month, from Jan 1949 to Dec 1960.",
+        "A pattern that repeats every 12 months is looked for, and used where there is one.",
+        "No gaps and no duplicates were found, and nothing was repaired.",
+    ]
+    assert page.inner_text("#headline") == f"About {expected.ExpLSTM.iloc[-1]:.1f}"
+    lines = read_chart(page)
+    assert lines["Past"] == load_air_passengers().y.tolist()
+    assert lines["Forecast"][1:] == pytest.approx(expected.ExpLSTM.tolist())
+    table = read_table(page)
+    assert list(table) == ["month", "Forecast", "80 % from", "80 % to", "95 % from", "95 % to"]
+    assert table.month.tolist()[:2] == ["Jan 1961", "Feb 1961"]
+    for shown, name in zip(table.columns[2:], LEVELS, strict=True):
+        assert table[shown].astype(float).tolist() == pytest.approx(
+            expected[f"ExpLSTM-{name}"].tolist(), abs=0.06
+        )
+
+
+def test_a_file_is_dropped_anywhere_on_the_page(page):
+    text = load_air_passengers().to_csv(index=False)
+    page.evaluate(
+        """text => {
+          const data = new DataTransfer();
+          data.items.add(new File([text], "dropped.csv", {type: "text/csv"}));
+          const options = {dataTransfer: data, bubbles: true, cancelable: true};
+          document.querySelector("footer").dispatchEvent(new DragEvent("drop", options));
+        }""",
+        text,
+    )
+    wait_for_forecast(page)
+    assert page.inner_text("#data-name") == "dropped.csv"
+    assert page.evaluate("document.activeElement.id") == "data-name"
+    assert page.inner_text("#announcer").startswith("Forecast for Dec 1961: About ")
+
+
+def test_a_wrong_column_is_corrected(page):
+    table = load_air_passengers().rename(columns={"y": "passengers"})
+    table.insert(2, "price", 10.0)
+    upload(page, table.drop(columns="unique_id").to_csv(index=False))
+    wait_for_forecast(page)
+    assert page.inner_text("#headline") == "About 10"
+    assert page.inner_text("#columns-now") == "dates in “ds”, numbers in “price”"
+    page.click("#columns summary")
+    page.select_option("#target-col", "passengers")
+    page.click("#columns-form button")
+    wait_until(page, "document.getElementById('headline').textContent !== 'About 10'")
+    wait_for_forecast(page)
+    assert page.inner_text("#columns-now") == "dates in “ds”, numbers in “passengers”"
+    assert read_chart(page)["Past"][-1] == 432
+
+
+def test_data_that_cannot_be_read_are_refused_with_the_columns_to_choose(page):
+    page.expected = [422]
+    table = load_air_passengers().rename(columns={"ds": "when"}).drop(columns="unique_id")
+    upload(page, table.to_csv(index=False))
+    page.wait_for_selector("#problem:not([hidden])")
+    assert "ds" in page.inner_text("#problem")
+    assert not page.is_visible("#forecast") and page.is_visible("#columns-form")
+    page.select_option("#time-col", "when")
+    page.select_option("#id-col", "")
+    page.click("#columns-form button")
+    wait_for_forecast(page)
+    assert not page.is_visible("#problem")
+
+
+def test_a_file_that_is_too_large_is_refused_before_it_is_sent(page):
+    upload(page, "ds,y\n" + "2020-01-01,1\n" * 100_000, "large.csv")
+    page.wait_for_selector("#problem:not([hidden])")
+    assert "large.csv is larger than the 1 MiB" in page.inner_text("#problem")
+    assert not any(url.endswith("/inspect") for url in page.asked)
+
+
+def test_missing_steps_are_filled_when_asked(page):
+    page.expected = [422]
+    table = load_air_passengers().drop(index=[50, 51])
+    upload(page, table.to_csv(index=False))
+    page.wait_for_selector("#problem:not([hidden])")
+    page.select_option("#fill", "interpolate")
+    page.click("#columns-form button")
+    wait_for_forecast(page)
+    assert "2 missing steps were interpolated" in page.inner_text("#findings-list")
+
+
+def test_names_are_shown_as_text(page):
+    table = load_air_passengers().assign(unique_id=HOSTILE)
+    more = load_air_passengers().assign(unique_id="other")
+    upload(page, pd.concat([table, more]).to_csv(index=False), f"{HOSTILE}.csv")
+    wait_for_forecast(page)
+    assert page.inner_text("#data-name") == f"{HOSTILE}.csv"
+    assert page.input_value("#series") == HOSTILE
+    page.click("#series")
+    page.wait_for_selector("[role=option]")
+    assert HOSTILE in page.inner_text("#series-list")
+    assert page.locator("main img").count() == 0
+
+
+# -------------------------------------------------------------------------------- chart, settings
+
+
+def test_the_scale_is_logarithmic_when_asked(page):
+    choose_sample(page, "air-passengers")
+    assert page.evaluate("document.getElementById('chart').layout.yaxis.type") == "linear"
+    page.check("input[value=log]", force=True)
+    wait_until(page, "document.getElementById('chart').layout.yaxis.type === 'log'")
+    assert page.evaluate("document.getElementById('chart')._fullLayout.yaxis.type") == "log"
+    assert "straight line" in page.inner_text("#scale-note")
+
+
+def test_a_log_scale_says_what_it_cannot_show(page):
+    table = load_air_passengers()
+    table.loc[[3, 7], "y"] = 0.0
+    upload(page, table.to_csv(index=False))
+    wait_for_forecast(page)
+    page.check("input[value=log]", force=True)
+    wait_until(page, "document.getElementById('scale-note').textContent.includes('2 values')")
+
+
+def test_settings_act_at_once(page):
+    choose_sample(page, "air-passengers")
+    page.uncheck("input[value='95']", force=True)
+    page.fill("#horizon", "6")
+    wait_until(
+        page, "document.getElementById('forecast-title').textContent === 'Forecast for Jun 1961'"
+    )
+    wait_for_forecast(page)
+    table = read_table(page)
+    assert list(table) == ["month", "Forecast", "80 % from", "80 % to"] and len(table) == 6
+    season = ExpLSTM(season_length=1).predict(load_air_passengers(), h=6)
+    page.fill("#season", "1")
+    end = f"About {season.ExpLSTM.iloc[-1]:.1f}"
+    wait_until(page, f"document.getElementById('headline').textContent === {end!r}")
+
+
+def test_a_horizon_that_is_none_is_not_sent(page):
+    choose_sample(page, "air-passengers")
+    asked = len(page.asked)
+    page.fill("#horizon", "0")
+    page.wait_for_timeout(600)
+    assert len(page.asked) == asked
+    assert page.evaluate("document.getElementById('horizon').validity.valid") is False
+
+
+# ------------------------------------------------------------------------------------- the series
+
+
+def test_a_series_is_found_by_typing_and_chosen_by_keys(page):
+    choose_sample(page, "sales")
+    assert page.inner_text("label[for=series]") == "Series (one of 40)"
+    before = page.inner_text("#headline")
+    page.focus("#series")
+    page.keyboard.type("l-3")
+    wait_until(page, "document.querySelectorAll('[role=option]').length === 10")
+    assert page.get_attribute("#series", "aria-expanded") == "true"
+    page.keyboard.press("ArrowDown")
+    active = page.get_attribute("#series", "aria-activedescendant")
+    assert page.get_attribute(f"#{active}", "aria-selected") == "true"
+    page.keyboard.press("Enter")
+    wait_until(page, f"document.getElementById('headline').textContent !== {before!r}")
+    assert page.input_value("#series") == "seasonal-31"
+    assert not page.is_visible("#series-list")
+    read_table(page)
+    assert page.inner_text("#numbers-table caption") == "Forecast of seasonal-31"
+
+
+def test_escape_leaves_the_series_as_it_was(page):
+    choose_sample(page, "sales")
+    page.fill("#series", "nothing like this")
+    page.wait_for_selector("#series-list .more")
+    page.keyboard.press("Escape")
+    assert page.input_value("#series") == "seasonal-00"
+    assert not page.is_visible("#series-list")
+
+
+# ----------------------------------------------------------------------------- verdict and growth
+
+
+def test_a_yes_says_by_how_much(page):
+    choose_sample(page, "air-passengers")
+    assert page.get_attribute("#verdict", "data-tone") == "good"
+    said = page.inner_text("#verdict-more")
+    assert "8 tests on your past" in said and "55 % lower" in said and "1 in 100 cases" in said
+    page.click("#verdict-details summary")
+    rows = page.inner_text("#verdict-table").splitlines()
+    assert rows[0] == "Mean error of each (MASE)" and rows[2].startswith("This model")
+
+
+@pytest.mark.parametrize(
+    ("outcome", "tone", "title"),
+    [
+        ("loses", "bad", "No: repeating the value of one season ago is better. Do not use"),
+        ("level", "bad", "Not proven: repeating the value of one season ago may be as good. Do"),
+        ("untestable", "open", "Not known: there is too little past to tell"),
+    ],
+)
+def test_a_no_is_as_large_as_a_forecast(page, store, outcome, tone, title):
+    store["outcome"] = outcome
+    choose_sample(page, "air-passengers")
+    assert page.get_attribute("#verdict", "data-tone") == tone
+    assert page.inner_text("#verdict-title").startswith(title)
+    sizes = page.evaluate(
+        "[...document.querySelectorAll('.headline')].map(e => getComputedStyle(e).fontSize)"
+    )
+    assert len(sizes) == 2 and len(set(sizes)) == 1
+    boxes = page.evaluate(
+        "[...document.querySelectorAll('.head')].map(e => e.getBoundingClientRect().width)"
+    )
+    assert boxes[0] == pytest.approx(boxes[1], abs=1)
+
+
+def test_growth_is_told_with_its_ceiling(page):
+    choose_sample(page, "epidemic")
+    said = page.inner_text("#growth-body")
+    assert "Growth rate per day" in said and "Growth is nearing a ceiling" in said
+    page.click("#growth-body summary")
+    assert "Growth saturates: a curve with a ceiling near" in page.inner_text("#growth-body")
+
+
+# ------------------------------------------------------------------------------------ fine-tuning
+
+
+def begin(page, backend: str) -> str:
+    page.click(f"button[data-backend={backend}]")
+    return f"[data-backend-job={backend}]"
+
+
+def test_fine_tuning_shows_its_progress_and_is_laid_over(page, expected):
+    choose_sample(page, "air-passengers")
+    card = begin(page, "torch")
+    steps = set()
+    while page.get_attribute(card, "data-state") != "done":
+        steps.update(re.findall(r"(\d+) step", page.inner_text(card)))
+        page.wait_for_timeout(20)
+    assert len(steps) >= 3
+    wait_until(page, "document.getElementById('chart').data.length === 7")
+    begin(page, "tensorflow")
+    wait_until(page, "document.getElementById('chart').data.length === 8")
+    assert "The model holds 40% of what fine-tuning changed." in page.inner_text(card)
+    lines = read_chart(page)
+    tuned = (1.1 * expected.ExpLSTM).tolist()  # what the server's job makes of it
+    assert lines["Fine-tuned, PyTorch"][1:] == pytest.approx(tuned)
+    assert lines["Fine-tuned, TensorFlow"][1:] == pytest.approx(tuned)
+    assert read_table(page)["Fine-tuned, PyTorch"].astype(float).tolist() == pytest.approx(
+        tuned, abs=0.06
+    )
+    page.uncheck(f"{card} input")
+    wait_until(page, "document.getElementById('chart').data.length === 7")
+
+
+def test_what_was_fine_tuned_follows_the_series_and_goes_with_the_horizon(page):
+    choose_sample(page, "sales")
+    begin(page, "torch")
+    wait_until(page, "document.getElementById('chart').data.length === 7")
+    page.fill("#series", "seasonal-07")
+    page.wait_for_selector("[role=option]")
+    page.keyboard.press("Enter")
+    wait_until(page, "document.getElementById('series').value === 'seasonal-07'")
+    wait_for_forecast(page)
+    lines = read_chart(page)
+    assert lines["Fine-tuned, PyTorch"][1:] == pytest.approx(
+        [1.1 * y for y in lines["Forecast"][1:]]
+    )
+    page.fill("#horizon", "3")
+    wait_until(page, "document.getElementById('chart').data.length === 6")
+    assert page.locator("#jobs .job").count() == 0
+
+
+def test_fine_tuning_is_cancelled(page, store):
+    store["speed"] = 0.2
+    choose_sample(page, "air-passengers")
+    card = begin(page, "torch")
+    page.wait_for_selector(f"{card}[data-state=running]")
+    page.click(f"{card} button")
+    page.wait_for_selector(f"{card}[data-state=cancelled]")
+    assert "Cancelled" in page.inner_text(card)
+    assert page.inner_text("#announcer") == "Fine-tuned, PyTorch: Cancelled."
+    assert page.evaluate("document.getElementById('chart').data.length") == 6
+    store["speed"] = 0.02
+    page.click(f"{card} button:has-text('Start again')")
+    page.wait_for_selector(f"{card}[data-state=done]")
+
+
+def test_an_interrupted_job_goes_on(page, store):
+    store["ends"] = "interrupted"
+    choose_sample(page, "air-passengers")
+    card = begin(page, "tensorflow")
+    page.wait_for_selector(f"{card}[data-state=interrupted]")
+    assert "the server stopped meanwhile" in page.inner_text(card)
+    page.click(f"{card} button:has-text('Go on from where it stopped')")
+    page.wait_for_selector(f"{card}[data-state=done]")
+
+
+def test_work_is_found_again_by_who_comes_back(page, store):
+    store["ends"] = "interrupted"
+    choose_sample(page, "air-passengers")
+    card = begin(page, "torch")
+    page.wait_for_selector(f"{card}[data-state=interrupted]")
+    page.reload()
+    item = "#earlier-jobs li:first-child"
+    page.wait_for_selector(f"{item}[data-state=interrupted]")
+    assert page.inner_text(f"{item} strong") == "Fine-tuning in PyTorch, 12 steps ahead"
+    page.click(f"{item} button:has-text('Go on from where it stopped')")
+    page.wait_for_selector(f"{item}[data-state=done]")
+    with page.expect_download() as saved:
+        page.click(f"{item} button:has-text('Forecast as CSV')")
+    assert saved.value.suggested_filename == "forecast.csv"
+
+
+def test_a_job_that_fails_says_why(page, store):
+    store["ends"] = "failed"
+    choose_sample(page, "air-passengers")
+    card = begin(page, "torch")
+    page.wait_for_selector(f"{card}[data-state=failed]")
+    assert "lower the learning rate" in page.inner_text(card)
+
+
+def test_a_stream_that_breaks_is_taken_up_where_it_broke(page, store):
+    store["cut"], store["speed"], store["followed"] = 15, 0.06, []
+    choose_sample(page, "air-passengers")
+    card = begin(page, "torch")
+    page.wait_for_selector(f"{card}[data-state=done]")
+    assert store["followed"][:2] == [0, 15]
+
+
+# -------------------------------------------------------------------------------------- downloads
+
+
+def download(page, what: str) -> tuple[str, bytes]:
+    with page.expect_download() as saved:
+        page.click(f"[data-take={what}]")
+    return saved.value.suggested_filename, Path(saved.value.path()).read_bytes()
+
+
+def test_the_csv_is_the_forecast(page, expected):
+    choose_sample(page, "air-passengers")
+    name, data = download(page, "csv")
+    assert name == "Air-passengers-forecast.csv"
+    table = pd.read_csv(StringIO(data.decode()))
+    assert list(table) == list(expected)
+    assert table.iloc[:, 2:].to_numpy() == pytest.approx(expected.iloc[:, 2:].to_numpy())
+
+
+def test_the_pictures_hold_the_chart(page):
+    choose_sample(page, "air-passengers")
+    _, png = download(page, "png")
+    assert png.startswith(b"\x89PNG")
+    assert (int.from_bytes(png[16:20]), int.from_bytes(png[20:24])) == (2400, 1280)
+    name, svg = download(page, "svg")
+    assert name == "Air-passengers-forecast.svg"
+    root = ElementTree.fromstring(svg)
+    texts = {text.strip() for text in root.itertext()}
+    assert {"Past", "Forecast", "80 % range", "95 % range", "1960"} <= texts
+    assert b"<script" not in svg
+
+
+def test_the_report_is_made_as_a_job(page, server):
+    choose_sample(page, "air-passengers")
+    begin(page, "torch")
+    wait_until(page, "document.getElementById('chart').data.length === 7")
+    name, data = download(page, "report")
+    assert name == "Air-passengers-report.html" and data.startswith(b"<!doctype html>")
+    asked = list(server.store["jobs"].values())[-1]["request"]
+    assert asked["kind"] == "report" and asked["h"] == 12 and asked["n_windows"] == 8
+    assert asked["jobs"] == [list(server.store["jobs"])[-2]]
+
+
+# ------------------------------------------------------------------------ security, accessibility
+
+
+def test_a_server_with_a_token_asks_for_it_once(page, store):
+    store["token"] = "a-long-secret-token"
+    page.expected = [401]
+    page.click("[data-sample=air-passengers]")
+    page.wait_for_selector("#token[open]")
+    page.fill("#token-value", store["token"])
+    page.keyboard.press("Enter")
+    wait_for_forecast(page)
+    begin(page, "torch")
+    page.wait_for_selector("#jobs .job[data-state=done]")
+
+
+def test_the_document_holds_no_script_and_no_style(page):
+    choose_sample(page, "air-passengers")
+    assert page.evaluate("[...document.scripts].every(s => s.src && !s.textContent)")
+    assert page.locator("style").count() == 0
+    html = page.request.get(page.url).text()
+    assert not re.search(r"\sstyle=|\son[a-z]+=|javascript:", html)
+
+
+@pytest.mark.parametrize("page", SCREENS, indirect=True, ids=str)
+def test_axe_finds_no_serious_problem(page):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    problems = []
+
+    def look() -> None:
+        found = axe.run(page).response["violations"]
+        problems.extend(
+            (one["id"], one["impact"], [node["target"] for node in one["nodes"]])
+            for one in found
+            if one["impact"] in ("serious", "critical")
+        )
+
+    look()
+    choose_sample(page, "sales")
+    begin(page, "torch")
+    page.wait_for_selector("#jobs .job[data-state=done]")
+    for details in page.locator("details").all():
+        details.evaluate("e => { e.open = true; }")
+    look()
+    page.click("#series")
+    page.wait_for_selector("[role=option]")
+    look()
+    assert problems == []
+
+
+@pytest.mark.parametrize("page", SCREENS, indirect=True, ids=str)
+def test_nothing_is_wider_than_the_screen(page):
+    def find_wide() -> list[str]:
+        return page.evaluate(
+            """() => {
+              const limit = document.documentElement.clientWidth;
+              const parts = [...document.querySelectorAll("body *:not(.scroll *, .skip, .hidden)")];
+              return parts.filter(e => e.getBoundingClientRect().right > limit + 1)
+                .map(e => e.tagName + e.className)
+            }"""
+        )
+
+    assert find_wide() == []
+    choose_sample(page, "sales")
+    for details in page.locator("details").all():
+        details.evaluate("e => { e.open = true; }")
+    assert find_wide() == []
+
+
+def test_everything_is_reached_by_keys_in_the_order_of_the_page(page):
+    choose_sample(page, "sales")
+    page.evaluate("document.activeElement.blur(); window.scrollTo(0, 0)")
+    page.focus(".skip")
+    places = []
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        name, top, ring = page.evaluate(
+            """() => {
+              const e = document.activeElement, box = e.getBoundingClientRect();
+              const seen = e.matches("label input") ? e.nextElementSibling : e;
+              const style = getComputedStyle(seen ?? e);
+              return [e.id || e.dataset.take || e.dataset.backend || e.value || e.tagName,
+                      box.top + scrollY, style.outlineStyle];
+            }"""
+        )
+        if name == "BODY":
+            break
+        assert ring != "none", name
+        places.append((name, top))
+    names = [name for name, _ in places]
+    for wanted in ("restart", "series", "linear", "horizon", "80", "season", "torch", "csv"):
+        assert wanted in names
+    order = [names.index(name) for name in ("restart", "series", "linear", "horizon", "torch")]
+    assert order == sorted(order)
