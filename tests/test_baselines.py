@@ -63,3 +63,18 @@ def test_extreme_values_stay_finite():
 def test_arguments_below_one_are_refused(h, season_length, name):
     with pytest.raises(UsageError, match=name):
         naive_forecasts(panel_of([1.0]), h, season_length)
+
+
+@pytest.mark.parametrize(("length", "season_length", "h"), [(30, 4, 6), (13, 12, 3), (5, 1, 2)])
+def test_they_are_those_of_statsforecast(length, season_length, h):
+    models = pytest.importorskip("statsforecast.models")
+    y = np.random.default_rng(length).gamma(3.0, 10.0, length)
+    mine = naive_forecasts(panel_of(y), h, season_length)
+    theirs = {
+        "Naive": models.Naive(),
+        "SeasonalNaive": models.SeasonalNaive(season_length=season_length),
+        "Drift": models.RandomWalkWithDrift(),
+    }
+    for name, model in theirs.items():
+        expected = model.forecast(y=y, h=h)["mean"]
+        np.testing.assert_allclose(mine[name][0], expected, rtol=1e-9, err_msg=name)

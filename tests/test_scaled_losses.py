@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from explstm.errors import UsageError
-from explstm.scaled_losses import find_best_naive, measure_losses
+from explstm.scaled_losses import align_windows, find_best_naive, measure_losses
 
 
 def make_table(rows):
@@ -40,9 +40,22 @@ def test_a_group_is_averaged_over_the_steps_that_it_has():
     assert losses["M"].tolist() == [1 / 4, 0, 1 / 0.5]
 
 
-def test_windows_are_counted_from_the_end_of_each_series():
-    losses = measure_losses(TABLE, ["M"], SCALES)
-    assert losses["window"].tolist() == [1, 0, 0]
+def test_windows_that_begin_in_one_stretch_of_time_belong_together():
+    ends = {"a": "2020-12-31", "b": "2020-09-30", "c": "2020-12-31"}
+    cutoffs = {name: pd.date_range(end=end, periods=3, freq="3ME") for name, end in ends.items()}
+    rows = [(name, date) for name, dates in cutoffs.items() for date in dates]
+    losses = pd.DataFrame(rows, columns=["unique_id", "cutoff"])
+    stretches, apart_by = align_windows(losses, 3)
+    assert stretches.tolist() == [2, 1, 0, 3, 2, 1, 2, 1, 0] and apart_by == 0
+    later = losses.assign(
+        cutoff=losses["cutoff"].mask(
+            losses["unique_id"] == "b", losses["cutoff"] - pd.offsets.MonthEnd()
+        )
+    )
+    stretches, apart_by = align_windows(later, 3)
+    assert stretches.tolist() == [2, 1, 0, 3, 2, 1, 2, 1, 0] and apart_by == 2
+    single = losses.groupby("unique_id").head(1)
+    assert align_windows(single, 3)[0].tolist() == [0, 0, 0]
 
 
 @pytest.mark.parametrize("column", ["y", "M", "Naive"])

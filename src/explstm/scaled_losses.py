@@ -14,11 +14,14 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from explstm.baselines import NAIVE
 from explstm.errors import UsageError
 
+ROUGHLY = 0.25
+"""Part of a step that months and years of different lengths may make up."""
 KEYS = ["unique_id", "cutoff"]
 
 
@@ -33,8 +36,8 @@ def measure_losses(
         scales: unique_id, cutoff, scale, the mean absolute change of a season before each cutoff.
 
     Returns:
-        unique_id, cutoff, window (0 is the latest of its series), and a loss for each method and
-        naive forecast: NaN where a value, a forecast or the scale is missing, or the scale is 0.
+        unique_id, cutoff, and a loss for each method and naive forecast: NaN where a value, a
+        forecast or the scale is missing, or the scale is 0.
 
     Raises:
         UsageError: A column, or every naive forecast, is missing.
@@ -52,7 +55,6 @@ def measure_losses(
     starts_G = np.flatnonzero(np.diff(group_S, prepend=-1))
     lengths_G = np.diff(starts_G, append=len(group_S))
     losses = table[KEYS].iloc[starts_G].reset_index(drop=True)
-    losses["window"] = losses.groupby("unique_id").cumcount(ascending=False)
     scale_G = losses[KEYS].merge(scales, on=KEYS, how="left")["scale"].to_numpy(dtype=np.float64)
     scale_G = np.where(scale_G > 0, scale_G, np.nan)
     y_S = table["y"].to_numpy(dtype=np.float64)
@@ -62,6 +64,31 @@ def measure_losses(
             loss_G = np.add.reduceat(error_S, starts_G) / lengths_G / scale_G
         losses[name] = np.where(np.isfinite(loss_G), loss_G, np.nan)
     return losses
+
+
+def align_windows(losses: pd.DataFrame, step_size: int) -> tuple[npt.NDArray[np.int64], int]:
+    """The stretch of time, ``step_size`` long, in which each window begins; the latest is 0.
+
+    Series that end at different dates have their windows at different times, and those that begin
+    in one stretch share their shocks. Time is counted in steps of the mean time between the windows
+    of a series. Where each series has one window only, all count as one.
+
+    Args:
+        losses: As :func:`measure_losses` makes them.
+        step_size: Steps between two windows of a series.
+
+    Returns:
+        The stretch of every group, and by how many steps windows of one stretch may lie apart.
+    """
+    time = losses["cutoff"].astype("int64").to_numpy(dtype=np.float64)
+    spans = pd.Series(time).groupby(losses["unique_id"].to_numpy()).agg(["min", "max", "size"])
+    steps = (spans["size"] - 1).sum() * step_size
+    if steps == 0:
+        return np.zeros(len(losses), dtype=np.int64), 0
+    back_G = (time.max() - time) / ((spans["max"] - spans["min"]).sum() / steps)
+    stretch_G = np.floor((back_G + ROUGHLY) / step_size).astype(np.int64)
+    aligned = (back_G - stretch_G * step_size <= ROUGHLY).all()
+    return stretch_G, 0 if aligned else step_size - 1
 
 
 def find_best_naive(losses: pd.DataFrame) -> tuple[str, float]:

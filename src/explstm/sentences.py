@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from explstm.verdict import Verdict
 
 MEASURE = "mean absolute scaled error"
+UNSCORED = "the history is no longer than a season, does not change over one, or a value is missing"
 NOTEWORTHY = 0.05
 """Skill from which on a difference that is not significant is worth a second look."""
 
@@ -27,16 +28,15 @@ def say_verdict(verdict: "Verdict", h: int) -> str:
         return said
     return (
         f"{said} {_count(verdict.n_left_out, 'forecast')} of a series could not be scored and "
-        f"{'is' if verdict.n_left_out == 1 else 'are'} left out."
+        f"{'is' if verdict.n_left_out == 1 else 'are'} left out: {UNSCORED}."
     )
 
 
 def _say_outcome(verdict: "Verdict", h: int) -> list[str]:
     if not verdict.naive:
         return [
-            f"{verdict.method} cannot be judged: no forecast can be scored, because values, "
-            "forecasts or a change in the history are missing.",
-            "Use series that change, and look at the forecasts.",
+            f"{verdict.method} cannot be judged: no forecast can be scored, for {UNSCORED}.",
+            "Use series that change and are longer than a season, or name a shorter season.",
         ]
     error = f"its {MEASURE} is {_compare(verdict)} over {_say_extent(verdict, h)}"
     rival = f"the best naive forecast ({verdict.naive}: {NAIVE[verdict.naive]})"

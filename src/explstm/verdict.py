@@ -16,6 +16,9 @@ look. Over series it is a bootstrap, on differences averaged over windows. Where
 the larger p counts, and both have to point the same way: an intersection-union test, which holds
 its level without correction (Berger 1982, Technometrics 24(4)).
 
+A window is a stretch of time: where series end at different dates, the groups that begin in one
+stretch are averaged, and where they begin at different steps of it, neighbours overlap.
+
 Windows that overlap are tested twice, all of them and every so many that do not overlap, and again
 the larger p counts: with few windows the corrected test calls equal forecasts different in up to
 25 % of trials at the 5 % level (``benchmarks/verdict.py --sizes --trials 2000``).
@@ -32,7 +35,7 @@ import numpy as np
 import pandas as pd
 
 from explstm.errors import UsageError
-from explstm.scaled_losses import KEYS, NAIVE, find_best_naive, measure_losses
+from explstm.scaled_losses import KEYS, NAIVE, align_windows, find_best_naive, measure_losses
 from explstm.sentences import say_advice, say_verdict
 from explstm.significance import (
     DieboldMariano,
@@ -63,7 +66,7 @@ class Verdict:
             forecast makes no error.
         p_value: The evidence, two-sided; NaN where it is untestable.
         n_series: Series judged.
-        n_windows: Windows judged.
+        n_windows: Windows judged, of the series with most.
         n_groups: Groups judged.
         n_left_out: Groups that could not be scored.
         over_windows: The test over windows.
@@ -170,12 +173,15 @@ def _judge(losses: pd.DataFrame, method: str, h: int, step_size: int) -> Verdict
     scored = losses.dropna(subset=[method, *(name for name in NAIVE if name in losses)])
     naive, naive_loss = find_best_naive(scored)
     difference_G = scored[method] - scored[naive] if naive else scored[method]
-    difference_W = difference_G.groupby(scored["window"]).mean().iloc[::-1].to_numpy()
-    over_windows = diebold_mariano(difference_W, h=h, step_size=step_size)
+    stretch_G, apart_by = align_windows(losses, step_size)
+    stretches = pd.Series(stretch_G, index=losses.index).reindex(scored.index)
+    difference_W = difference_G.groupby(stretches).mean().iloc[::-1].to_numpy()
+    reach = h + apart_by
+    over_windows = diebold_mariano(difference_W, h=reach, step_size=step_size)
     apart = None
     if over_windows.lags:
         every = over_windows.lags + 1
-        apart = diebold_mariano(difference_W[::-every][::-1], h=h, step_size=every * step_size)
+        apart = diebold_mariano(difference_W[::-every][::-1], h=reach, step_size=every * step_size)
     over_series = bootstrap_series(difference_G.groupby(scored["unique_id"]).mean())
     loss = float(scored[method].mean()) if naive else math.nan
     outcome, p_value = _weigh(loss - naive_loss, over_windows, apart, over_series)
@@ -189,7 +195,7 @@ def _judge(losses: pd.DataFrame, method: str, h: int, step_size: int) -> Verdict
         skill=1 - loss / naive_loss if naive_loss else (math.nan if loss else 0.0),
         p_value=p_value,
         n_series=over_series.n,
-        n_windows=over_windows.n,
+        n_windows=int(scored.groupby("unique_id").size().max()) if len(scored) else 0,
         n_groups=len(scored),
         n_left_out=len(losses) - len(scored),
         over_windows=over_windows,
