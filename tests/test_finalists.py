@@ -40,7 +40,7 @@ def test_the_own_trial_is_found_where_it_was_continued():
 
 def test_a_find_within_one_standard_error_is_not_taken_and_beyond_it_is():
     gain_N = np.array([0.5, -0.5, 0.4, 0.1])  # its mean, 0.125, is below its standard error
-    error = gain_N.std() / 2
+    error = math.sqrt(0.6075 / 3) / 2  # squares about the mean over N - 1, and the root of N
     assert gain_N.mean() < error
     lucky = {0: OWN_N, 3: OWN_N - gain_N, 1: OWN_N + 1}
     table, chosen = choose_finalist(RECORDS, lambda r: lucky[r.number])
@@ -51,6 +51,26 @@ def test_a_find_within_one_standard_error_is_not_taken_and_beyond_it_is():
     assert math.isnan(table["difference"][0])
     better = {**lucky, 3: OWN_N - gain_N - 0.3}
     assert choose_finalist(RECORDS, lambda r: better[r.number])[1].number == 3
+
+
+def test_one_series_changes_nothing_and_the_verdict_says_why():
+    errors = {0: [2.0], 3: [1.0], 1: [1.9]}
+    table, chosen = choose_finalist(RECORDS, lambda r: np.array(errors[r.number]))
+    assert chosen.number == 0
+    row = table.set_index("number").loc[3]
+    assert row["difference"] == -1.0 and math.isnan(row["standard_error"])
+    said = tell_verdict(RECORDS, table, chosen, {"x": 0})
+    assert said == (
+        "5 trials: the model stays as it is, for one series cannot tell a gain from luck."
+    )
+
+
+def test_two_series_count_as_few():
+    """Gains 1 and 9: mean 5, error 4. Gains -0.4 and 9.4: 4.5 and 4.9 (over N, not N - 1: 3.5)."""
+    own_N = np.array([10.0, 10.0])
+    for gain, number in (([1, 9], 3), ([-0.4, 9.4], 0)):
+        errors = {0: own_N, 1: own_N + 20, 3: own_N - np.array(gain)}
+        assert choose_finalist(RECORDS, lambda r, e=errors: e[r.number])[1].number == number
 
 
 def test_what_could_not_be_judged_is_not_chosen():

@@ -33,12 +33,16 @@ def runs(monkeypatch):
 
 def test_the_simplest_within_one_standard_error_of_the_best_is_picked():
     best, close, far = [[2.0, 1], [1, 2]], [[3.0, 1], [1, 2]], [[3.0, 2], [2, 3]]
-    # far: 1 worse everywhere. close: 1 worse once in four, mean 0.25, deviation 0.433 over sqrt(2)
+    # far: 1 worse everywhere. close: 1 worse once in four, mean 0.25, deviation 0.5 over sqrt(2)
     assert pick_simplest(np.array([far, close, best])) == 1
     assert pick_simplest(np.array([far, best, close])) == 1
     assert pick_simplest(np.array([best, far, close])) == 0
-    closer = np.tile([[1.0, 0], [0, 0]], (2, 1))  # four series: 0.433 over 2 is less than 0.25
+    closer = np.tile([[1.0, 0], [0, 0]], (2, 1))  # four series: 0.463 over 2 is less than 0.25
     assert pick_simplest(np.array([closer + 1, np.ones((4, 2))])) == 1
+    # the steps of one series: 1 and 3 better, mean 2, deviation sqrt(2); 0 and 3: 1.5 and 2.12
+    assert pick_simplest(np.array([[[1.0, 3]], [[0.0, 0]]])) == 1
+    assert pick_simplest(np.array([[[0.0, 3]], [[0.0, 0]]])) == 0
+    assert pick_simplest(np.array([[[9.0]], [[0.0]]])) == 0, "a single value tells nothing"
 
 
 def test_losses_are_pinball_in_units_of_the_mean_step():

@@ -3,6 +3,7 @@
 Contract: the best of many trials looks better than it is, most of all where their errors are
 noisy. So those that beat the model as it is are judged beside it where the search did not look, and
 the simplest within one standard error of the best is chosen; the model as it is is the simplest.
+One series has no standard error over series, so that the model stays as it is.
 
 Sources: the rule of one standard error: Breiman, Friedman, Olshen & Stone (1984), section 3.4.3;
 why the best of many disappoints: Cawley & Talbot (2010), On over-fitting in model selection and
@@ -59,8 +60,8 @@ def choose_finalist(
 
     Returns:
         A table with number, value (in the search), error (here), and the mean difference to the
-        model as it is with its standard error, both missing for itself; and the trial chosen, None
-        where there is none.
+        model as it is with its standard error over series, both missing for itself, the latter
+        with a single series too; and the trial chosen, None where there is none.
     """
     own = own_number(records)
     start = [] if own is None else [records[own]]
@@ -87,8 +88,9 @@ def _compare(
         row = {"number": record.number, "value": record.value, "error": float(error_N.mean())}
         if own is not None and own in errors and record.number != own:
             worse_N = np.asarray(error_N - errors[own])
-            spread = float(worse_N.std() / math.sqrt(len(worse_N)))
-            row |= {"difference": float(worse_N.mean()), "standard_error": spread}
+            row["difference"] = float(worse_N.mean())
+            if len(worse_N) > 1:
+                row["standard_error"] = float(worse_N.std(ddof=1) / math.sqrt(len(worse_N)))
         rows.append(row)
     columns = ["number", "value", "error", "difference", "standard_error"]
     return pd.DataFrame(rows, columns=columns)
@@ -111,6 +113,9 @@ def tell_verdict(
             return start + "none was better in the search."
         if len(finalists) < 2:
             return start + "there was no time to judge the best on the final window."
+        judged = finalists[finalists["difference"].notna()]
+        if len(judged) and judged["standard_error"].isna().all():
+            return start + "one series cannot tell a gain from luck."
         return start + (
             "on the final window, which the search did not see, none was better by more than one "
             "standard error."

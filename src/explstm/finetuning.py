@@ -198,11 +198,14 @@ def pick_simplest(losses_ANH: FloatArray) -> int:
     """Return the first of some choices that is within one standard error of the best.
 
     The error is that of the mean difference to the best. The steps of one series count as one
-    observation, since their errors go together.
+    observation, since their errors go together. A single value has no such error and tells nothing,
+    so that the first is picked.
     """
+    if losses_ANH[0].size < 2:
+        return 0
     best = int(losses_ANH.mean(axis=(1, 2)).argmin())
     worse_ANH = losses_ANH - losses_ANH[best]
-    error_A = worse_ANH.std(axis=(1, 2)) / np.sqrt(losses_ANH.shape[1])
+    error_A = worse_ANH.std(axis=(1, 2), ddof=1) / np.sqrt(losses_ANH.shape[1])
     return int(np.argmax(worse_ANH.mean(axis=(1, 2)) <= error_A))
 
 
