@@ -10,6 +10,7 @@ from explstm import pipeline
 from explstm.commands.backtest import backtest_file
 from explstm.commands.growth import report_file_growth
 from explstm.options import DataOptions, parse_settings
+from explstm.runfolder import describe_file
 
 HOSTILE = "<script>alert(1)</script>"
 H = 3
@@ -45,8 +46,10 @@ def write_runs(folder: Path) -> dict[str, Path]:
     record = json.loads((runs["forecast"] / "run.json").read_text())
     for name, write in (("compare", write_compare), ("tune", write_tune)):
         runs[name].mkdir()
-        (runs[name] / "run.json").write_text(json.dumps({**record, "command": name}))
         write(runs[name], runs)
+        files = {path.name: describe_file(path) for path in runs[name].iterdir()}
+        said = {**record, "command": name, "files": files}
+        (runs[name] / "run.json").write_text(json.dumps(said))
     return runs
 
 

@@ -64,10 +64,15 @@ def report(runs, tmp_path_factory) -> Path:
 
 @pytest.fixture
 def copied(runs, tmp_path) -> dict[str, Path]:
-    """The same runs, to be damaged."""
-    return {
+    """The same runs as older versions left them, with no list of their files: to be damaged."""
+    copies = {
         name: Path(shutil.copytree(run, tmp_path / f"copy-{name}")) for name, run in runs.items()
     }
+    for run in copies.values():
+        record = json.loads((run / "run.json").read_text())
+        record.pop("files", None)
+        (run / "run.json").write_text(json.dumps(record))
+    return copies
 
 
 def read_page(report: Path) -> str:
@@ -279,6 +284,38 @@ def test_a_damaged_file_is_named_and_nothing_is_left(copied, tmp_path, name, dam
     assert str(path) in caught.value.message and found in caught.value.message
     assert "make the run again" in caught.value.message
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["forecasts.csv", "scores.csv", "verdict.json"])
+def test_a_file_that_was_cut_changed_or_lost_since_the_run_is_named(runs, tmp_path, name):
+    run = Path(shutil.copytree(runs["backtest"], tmp_path / "run"))
+    whole = (run / name).read_bytes()
+    lines = whole.splitlines(keepends=True)
+    changed = whole.replace(b"1", b"2", 1)  # of the same size
+    for damaged in (b"".join(lines[: len(lines) // 2]), changed):
+        (run / name).write_bytes(damaged)
+        with pytest.raises(DataError, match=rf"{name} is not the file .*; make the run again\."):
+            make_report([run], tmp_path / "out")
+    (run / name).unlink()
+    with pytest.raises(DataError, match=rf"{name} is missing, .*; make the run again\."):
+        make_report([run], tmp_path / "out")
+    (run / name).write_bytes(whole)
+    make_report([run], tmp_path / "out")
+
+
+def test_a_file_that_the_run_did_not_write_is_named(runs, tmp_path):
+    run = Path(shutil.copytree(runs["backtest"], tmp_path / "run"))
+    change_json(run / "run.json", files={})
+    with pytest.raises(DataError, match="is not the file that the run wrote"):
+        make_report([run], tmp_path / "out")
+
+
+@pytest.mark.parametrize("command", ["audit", "report"])
+def test_a_run_that_a_report_has_no_part_for_is_refused(copied, tmp_path, command):
+    change_json(copied["forecast"] / "run.json", command=command)
+    said = f"explstm {command}, .* forecast, fit, compare, backtest, tune or growth has made"
+    with pytest.raises(UsageError, match=said):
+        make_report([copied["forecast"]], tmp_path / "out")
 
 
 def test_a_link_in_a_run_folder_is_not_followed(copied, tmp_path):

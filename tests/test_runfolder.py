@@ -22,6 +22,10 @@ def make_run(path: Path, text: str = "first", force: bool = False) -> None:
         run.write_json("run.json", {"text": text})
 
 
+def read_text(path: Path) -> str:
+    return json.loads((path / "run.json").read_text())["text"]
+
+
 def test_the_folder_appears_only_when_the_block_has_ended(tmp_path):
     out = tmp_path / "out"
     with open_run(out) as run:
@@ -38,7 +42,7 @@ def test_a_failure_leaves_the_parent_as_it_was(tmp_path):
         run.write_json("run.json", {"text": "second"})
         raise ZeroDivisionError
     assert os.listdir(tmp_path) == ["out"]
-    assert json.loads((out / "run.json").read_text()) == {"text": "first"}
+    assert read_text(out) == "first"
 
 
 def test_an_existing_run_is_replaced_as_a_whole_and_only_with_force(tmp_path):
@@ -102,6 +106,25 @@ def test_a_full_disk_is_told_and_leaves_nothing(tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == []
 
 
+def test_the_record_lists_every_file_but_those_that_a_manifest_lists(tmp_path):
+    def make(name: str) -> bytes:
+        with open_run(tmp_path / name) as run:
+            run.write_json("run.json", {"text": "first"})
+            run.write_table("t.csv", pd.DataFrame({"y": [1]}))
+            for folder, file in (("figures", "a.csv"), ("model", "manifest.json")):
+                (run.path / folder).mkdir()
+                (run.path / folder / file).write_bytes(b"late")  # after the record
+        return (tmp_path / name / "run.json").read_bytes()
+
+    record = json.loads(make("out"))
+    assert record["text"] == "first"
+    assert record["files"] == {
+        "t.csv": {"bytes": 4, "sha256": hashlib.sha256(b"y\n1\n").hexdigest()},
+        "figures/a.csv": {"bytes": 4, "sha256": hashlib.sha256(b"late").hexdigest()},
+    }
+    assert make("again") == make("out2")
+
+
 def test_every_id_comes_back_from_a_table(tmp_path):
     ids = ["a\rb", "a\nb", 'say "x"', " a,b "]
     table = pd.DataFrame({"unique_id": ids, "ds": 1, "y": 1.0})
@@ -125,7 +148,7 @@ def test_a_killed_run_is_cleaned_up_and_its_predecessor_kept(tmp_path):
     )
     make_run(out)
     assert subprocess.run([sys.executable, "-c", code, str(out)]).returncode == 9
-    assert json.loads((out / "run.json").read_text()) == {"text": "first"}
+    assert read_text(out) == "first"
     make_run(out, "second", force=True)
     assert os.listdir(tmp_path) == ["out"]
 
@@ -136,7 +159,7 @@ def test_a_kill_between_the_two_renames_loses_nothing(tmp_path):
     out.rename(tmp_path / ".out.replaced")
     with pytest.raises(ZeroDivisionError), open_run(out, force=True):
         raise ZeroDivisionError
-    assert json.loads((out / "run.json").read_text()) == {"text": "first"}
+    assert read_text(out) == "first"
     assert os.listdir(tmp_path) == ["out"]
 
 
@@ -153,7 +176,7 @@ def test_a_failure_of_the_last_rename_puts_the_old_run_back(tmp_path, monkeypatc
     monkeypatch.setattr(os, "rename", fail_last)
     with pytest.raises(OSError, match="disk on fire"):
         make_run(out, "second", force=True)
-    assert json.loads((out / "run.json").read_text()) == {"text": "first"}
+    assert read_text(out) == "first"
 
 
 def test_two_runs_cannot_write_one_folder(tmp_path):
@@ -185,7 +208,7 @@ def test_the_record_names_data_versions_seeds_and_arguments(tmp_path):
     }
     assert record["arguments"] == {"horizon": 3, "file": str(data), "level": [80]}
     assert record["seeds"] == [7]
-    assert {"explstm", "python", "numpy", "pandas"} <= set(record["versions"])
+    assert {"explstm", "python", "numpy", "pandas", "safetensors"} <= set(record["versions"])
     assert record == describe_run(
         "forecast", {"horizon": 3, "file": data, "level": (80,)}, data, [7]
     )

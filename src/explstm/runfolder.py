@@ -1,6 +1,8 @@
 """A run folder: everything one command produced, and what is needed to produce it again.
 
-    run.json       command, arguments, versions, machine, and name, size and SHA-256 of the data
+    run.json       command, arguments, versions, machine, name, size and SHA-256 of the data, and
+                   size and SHA-256 of every other file of the folder, but for a saved model's,
+                   which its own manifest states
     *.csv, *.json  tables and facts
     *.png, *.svg   figures, where the command draws
 
@@ -13,6 +15,7 @@ import contextlib
 import csv
 import hashlib
 import importlib.metadata
+import json
 import os
 import platform
 import shutil
@@ -26,11 +29,14 @@ from pydantic import BaseModel
 
 from explstm import __version__
 from explstm.errors import UsageError
-from explstm.storage import dump_json, hold_lock, to_finite
+from explstm.storage import MANIFEST, dump_json, hold_lock, to_finite
 
 RECORD = "run.json"
 PACKAGE = Path(__file__).parent
-PACKAGES = ("keras", "numpy", "pandas", "tensorflow", "tensorflow-cpu", "torch")
+PACKAGES = (
+    "keras", "matplotlib", "numpy", "optuna", "pandas", "safetensors", "scikit-learn", "scipy",
+    "statsforecast", "tensorflow", "tensorflow-cpu", "torch", "utilsforecast",
+)  # fmt: skip
 BLOCK_BYTES = 1 << 20
 
 
@@ -63,7 +69,8 @@ class RunFolder:
 def open_run(path: Path, *, force: bool = False) -> Iterator[RunFolder]:
     """Yield a folder to write into, and put it at ``path`` when the block succeeds.
 
-    Nothing is left behind, and what stood at ``path`` is intact, when the block fails.
+    The last step states the size and SHA-256 of every file under ``files`` in ``run.json``. Nothing
+    is left behind, and what stood at ``path`` is intact, when the block fails.
 
     Args:
         path: The final place; its parent folder must exist.
@@ -83,7 +90,9 @@ def open_run(path: Path, *, force: bool = False) -> Iterator[RunFolder]:
             _check_place(path, force)
             aside.mkdir()
         try:
-            yield RunFolder(aside)
+            run = RunFolder(aside)
+            yield run
+            _seal(run)
             if path.exists():
                 os.rename(path, old)
             os.rename(aside, path)
@@ -120,6 +129,20 @@ def describe_file(path: Path) -> dict[str, Any]:
             digest.update(block)
             size += len(block)
     return {"file": path.name, "bytes": size, "sha256": digest.hexdigest()}
+
+
+def _seal(run: RunFolder) -> None:
+    """Add to the record what the folder holds, so that a file cut or lost later is noticed."""
+    record = run.path / RECORD
+    if not record.exists():
+        return
+    files = {}
+    for path in run.path.rglob("*"):
+        if path.is_file() and path != record and not (path.parent / MANIFEST).exists():
+            stated = describe_file(path)
+            name = path.relative_to(run.path).as_posix()
+            files[name] = {"bytes": stated["bytes"], "sha256": stated["sha256"]}
+    run.write_json(RECORD, {**json.loads(record.read_bytes()), "files": files})
 
 
 @contextlib.contextmanager

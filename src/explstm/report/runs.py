@@ -2,9 +2,11 @@
 
 Contract: only plain files of bounded size are read, by the names that our commands give them. A
 table has the columns asked for, dates that are dates and numbers that are numbers (what is not
-finite is missing), or is refused in one sentence; a file that is not there is None.
+finite is missing), or is refused in one sentence; a file that is not there is None. Where
+``run.json`` lists the files of its run, one that was cut, changed or lost since is refused too.
 """
 
+import hashlib
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,17 +26,23 @@ from explstm.storage import MAX_JSON_BYTES, parse_json, read_regular
 
 MAX_TABLE_BYTES = 1 << 29
 MAX_COLUMNS = 500
+COMMANDS = ("forecast", "fit", "compare", "backtest", "tune", "growth")
 
 Text = Annotated[str, Field(max_length=4096)]
 Content = TypeVar("Content", bound=BaseModel)
 
 
-class DataRecord(BaseModel):
+class FileRecord(BaseModel):
+    """What ``run.json`` says of a file of the run."""
+
+    bytes: Annotated[int, Field(ge=0)]
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
+class DataRecord(FileRecord):
     """What ``run.json`` says of the data file."""
 
     file: Text
-    bytes: Annotated[int, Field(ge=0)]
-    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
 class Record(BaseModel):
@@ -46,6 +54,7 @@ class Record(BaseModel):
     data: DataRecord | None = None
     versions: Annotated[dict[Text, Text], Field(max_length=100)] = {}
     machine: Annotated[dict[Text, Text], Field(max_length=100)] = {}
+    files: Annotated[dict[Text, FileRecord], Field(max_length=10_000)] | None = None
 
     def count(self, name: str, default: int) -> int:
         """An argument that is a number of steps or windows."""
@@ -69,10 +78,10 @@ class Run:
         """The content of a JSON file.
 
         Raises:
-            DataError: It is damaged.
+            DataError: It is damaged, or not the file that the run wrote.
         """
-        path = self.path / name
-        return _read_json(path, kind) if path.exists() else None
+        data = self._read(name, MAX_JSON_BYTES)
+        return None if data is None else _parse_json(self.path / name, data, kind)
 
     def table(
         self,
@@ -93,12 +102,11 @@ class Run:
             others: Whether all other columns are read too; they hold numbers.
 
         Raises:
-            DataError: It is damaged.
+            DataError: It is damaged, or not the file that the run wrote.
         """
-        path = self.path / name
-        if not path.exists():
+        path, data = self.path / name, self._read(name, MAX_TABLE_BYTES)
+        if data is None:
             return None
-        data = _read_bytes(path, MAX_TABLE_BYTES)
         try:
             header = pd.read_csv(io.BytesIO(data), nrows=0).columns
             lacking = {*texts, *dates, *numbers} - set(header)
@@ -116,6 +124,27 @@ class Run:
         except (ValueError, OverflowError) as error:
             raise _refuse_damaged(path, error) from None
         return _tidy(table, path, list(texts), list(dates))
+
+    def _read(self, name: str, most: int) -> bytes | None:
+        """The bytes of a file, as the run wrote them; runs of older versions list no files."""
+        path, files = self.path / name, self.record.files
+        known = None if files is None else files.get(name)
+        if not path.exists():
+            if known is None:
+                return None
+            raise DataError(
+                "REPORT_DAMAGED",
+                f"{path} is missing, though {RECORD} lists it; make the run again.",
+            )
+        data = _read_bytes(path, most)
+        found = (len(data), hashlib.sha256(data).hexdigest())
+        if files is not None and (known is None or found != (known.bytes, known.sha256)):
+            raise DataError(
+                "REPORT_DAMAGED",
+                f"{path} is not the file that the run wrote (it has {len(data)} bytes; {RECORD} "
+                "lists another size or SHA-256, or no such file); make the run again.",
+            )
+        return data
 
 
 def _tidy(table: pd.DataFrame, path: Path, texts: list[str], dates: list[str]) -> pd.DataFrame:
@@ -149,16 +178,27 @@ def read_run(path: Path) -> Run:
     """Open a run folder.
 
     Raises:
-        UsageError: It is none.
+        UsageError: It is none, or one of a command that a report has no part for.
         DataError: What it says of itself is damaged.
     """
     if not (path / RECORD).is_file():
         raise UsageError(
             "REPORT_NO_RUN",
-            f"{path} is no run folder (it holds no {RECORD}); give a folder that explstm "
-            "forecast, fit, compare, backtest, tune or growth has made with --out.",
+            f"{path} is no run folder (it holds no {RECORD}); {_say_remedy()}",
         )
-    return Run(path, _read_json(path / RECORD, Record))
+    record = _parse_json(path / RECORD, _read_bytes(path / RECORD, MAX_JSON_BYTES), Record)
+    if record.command not in COMMANDS:
+        raise UsageError(
+            "REPORT_COMMAND",
+            f"{path} was made by explstm {record.command}, which a report does not show; "
+            f"{_say_remedy()}",
+        )
+    return Run(path, record)
+
+
+def _say_remedy() -> str:
+    commands = f"{', '.join(COMMANDS[:-1])} or {COMMANDS[-1]}"
+    return f"give a folder that explstm {commands} has made with --out."
 
 
 def find_data(run: Run, given: Path | None) -> Path | None:
@@ -171,7 +211,7 @@ def find_data(run: Run, given: Path | None) -> Path | None:
     return next((place for place in places if said and _is_same(place, known)), None)
 
 
-def _is_same(path: Path, known: DataRecord) -> bool:
+def _is_same(path: Path, known: FileRecord) -> bool:
     try:
         # A device that never ends is no file, and the size is told without reading.
         return (
@@ -196,8 +236,7 @@ def read_history(run: Run, path: Path) -> Panel:
     return options.read(path)
 
 
-def _read_json(path: Path, kind: type[Content]) -> Content:
-    data = _read_bytes(path, MAX_JSON_BYTES)
+def _parse_json(path: Path, data: bytes, kind: type[Content]) -> Content:
     try:
         return kind.model_validate(parse_json(data, path.name))
     except ModelFileError:
