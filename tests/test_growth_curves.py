@@ -43,8 +43,8 @@ def test_the_likeliest_member_is_found_as_by_trying_all(family, seed):
     grid = family(STEPS)
     fit = fit_family(grid, whiten(np.stack([-rates_T, rates_T])))
     likelihood, amplitude = try_all(grid.shapes_GT, grid.least_G, rates_T)
-    assert fit.likelihood_A[1] == pytest.approx(likelihood, abs=1e-8)
-    assert fit.amplitude_A[1] == pytest.approx(amplitude, rel=1e-8)
+    assert fit.likelihood_A[1] == pytest.approx(likelihood, abs=1e-9)
+    assert fit.amplitude_A[1] == pytest.approx(amplitude, rel=1e-9)
 
 
 def test_the_likeliest_break_is_found_as_by_two_means_at_every_place(rng):
@@ -61,9 +61,9 @@ def test_the_likeliest_break_is_found_as_by_two_means_at_every_place(rng):
             value = -0.5 * STEPS * np.log(square) - np.log(np.diag(factor)).sum()
             best = max(best, (value, int(place), found[1]))
     fit = fit_break(whiten(rates_T[None]))
-    assert fit.likelihood_A[0] == pytest.approx(best[0], abs=1e-8)
+    assert fit.likelihood_A[0] == pytest.approx(best[0], abs=1e-9)
     assert step_places(STEPS)[fit.shape_A[0]] == best[1] == 12
-    assert fit.amplitude_A[0] == pytest.approx(best[2], rel=1e-8)
+    assert fit.amplitude_A[0] == pytest.approx(best[2], rel=1e-9)
 
 
 def test_shapes_are_those_of_verhulst_gompertz_and_the_straight_line():
