@@ -159,6 +159,16 @@ def test_the_lstm_is_trained_in_both_frameworks_on_what_comes_before_the_windows
     )
 
 
+def test_what_cannot_be_backtested_is_refused_before_anything_is_forecast(panel):
+    table = pd.DataFrame({"shop": "a", "ds": range(20), "y": range(20)})
+    for other in (table, build_panel(table, id_col="shop")):
+        with pytest.raises(UsageError, match="columns unique_id, ds and y"):
+            run_backtest(make_task(other), [PRETRAINED])
+    for seasons in ((), 12):
+        with pytest.raises(UsageError, match="season_length="):
+            run_backtest(make_task(panel, season_length=seasons), [PRETRAINED])
+
+
 def test_methods_are_known_by_their_names_in_any_case():
     assert check_methods(["scratch/TORCH", "Pretrained", "pretrained"]) == (
         "Pretrained",

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from explstm.calendar import default_season_length
-from explstm.errors import UsageError
+from explstm.errors import DataError, UsageError
 from explstm.frame import build_panel, take_series
 from explstm.growth_report import report_growth
 from panels import grow, make_panel
@@ -92,3 +92,11 @@ def test_a_forecast_without_the_interval_or_of_other_series_is_refused(panel):
 def test_other_levels_are_read_by_their_name(panel):
     report = report_growth(panel, forecast_of(panel, 4, level="97.5"), 4, 1, level=97.5)
     assert "97.5 % interval" in report.sentences["s0"][0]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_forecast_that_is_not_finite_is_refused(panel, value):
+    forecast = forecast_of(panel, 3)
+    forecast.loc[forecast.index[-1], "X"] = value
+    with pytest.raises(DataError, match=f"series '{panel.ids_N[-1]}' holds a value"):
+        report_growth(panel, forecast, 3, 1)

@@ -31,12 +31,14 @@ from explstm.baselines import NAIVE, naive_forecasts
 from explstm.classical import AUTO, forecast_classical
 from explstm.config import choose
 from explstm.conformal import INTERVALS, ConformalForecaster
+from explstm.errors import UsageError
 from explstm.forecaster import TRAINING_FIELDS, ExpLSTM
 from explstm.frame import Panel, forecast_frame, keep_steps, panel_frame
 from explstm.holdout import validation_size
 from explstm.metrics import evaluate_forecast
 from explstm.models.engine import FRAMEWORK_MODULES
 from explstm.ragged import FloatArray, mean_change
+from explstm.tables import Layout
 from explstm.verdict import Judgement, judge_all
 from explstm.windows import CUTOFF, cut_windows, forecast_windows, window_frame
 
@@ -156,7 +158,7 @@ def run_backtest(
         DataError: A series has no step before its first window.
         TrainingError: A training diverged, or its process was killed.
     """
-    choose("intervals", task.intervals, INTERVALS)
+    _check(task)
     pasts = cut_windows(task.panel, task.h, task.n_windows, task.step_size)
     columns: dict[str, FloatArray] = {}
     seconds: dict[str, float] = {}
@@ -194,6 +196,28 @@ def run_backtest(
         judgement=judgement,
         seconds=pd.DataFrame(seconds.items(), columns=["model", "seconds"]),
     )
+
+
+def _check(task: Task) -> None:
+    """Refuse what a backtest cannot read, before anything is forecast."""
+    choose("intervals", task.intervals, INTERVALS)
+    if not isinstance(task.panel, Panel) or not _is_plain(task.panel.layout):
+        raise UsageError(
+            "BACKTEST_PANEL",
+            f"panel is a {type(task.panel).__name__} that is no panel of a pandas table with the "
+            "columns unique_id, ds and y; pass explstm.frame.build_panel(df) of such a table.",
+        )
+    seasons = task.season_length
+    if not isinstance(seasons, tuple) or not seasons:
+        raise UsageError(
+            "BACKTEST_SEASON",
+            f"season_length={seasons!r} is no tuple of seasons; pass for example (12,), or (1,).",
+        )
+
+
+def _is_plain(layout: Layout) -> bool:
+    names = (layout.id_col, layout.time_col, layout.target_col)
+    return layout.kind == "pandas" and names == ("unique_id", "ds", "y")
 
 
 def _forecast(task: Task, name: str, pasts: Sequence[Panel]) -> dict[str, FloatArray]:

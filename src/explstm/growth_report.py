@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from explstm.errors import UsageError
+from explstm.errors import DataError, UsageError
 from explstm.frame import Panel, future_ds
 from explstm.growth_facts import GrowthFacts, Levels, gather_facts, to_levels, to_rate
 from explstm.growth_noise import FloatArray
 from explstm.growth_words import describe_growth
+from explstm.parsing import quote
 from explstm.saturation import Judgement, judge_growth
 from explstm.tables import Layout, make_table
 
@@ -68,6 +69,7 @@ def report_growth(
 
     Raises:
         UsageError: The forecast lacks that interval, or is not of this panel and horizon.
+        DataError: A value of the forecast is not finite.
     """
     levels = to_levels(panel, _read_forecast(panel, forecast, h, level), season_length)
     facts, judged = [], []
@@ -105,7 +107,15 @@ def _read_forecast(panel: Panel, forecast: Any, h: int, level: float) -> FloatAr
         )
     columns = (f"{aliases[0]}{low_end}", aliases[0], f"{aliases[0]}-hi-{level:.15g}")
     y_NHE = np.stack([forecast[name].to_numpy() for name in columns], axis=1)
-    return y_NHE.astype(np.float64).reshape(panel.n_series, h, 3)
+    y_NHE = y_NHE.astype(np.float64).reshape(panel.n_series, h, 3)
+    if not np.isfinite(y_NHE).all():
+        series = int(np.argmin(np.isfinite(y_NHE).all(axis=(1, 2))))
+        raise DataError(
+            "GROWTH_FORECAST",
+            f"the forecast of series {quote(panel.ids_N[series])} holds a value that is missing or "
+            "not finite; leave the series out, or forecast it again.",
+        )
+    return y_NHE
 
 
 def _table_rates(
