@@ -218,4 +218,4 @@ def test_a_tuning_leaves_its_trials_and_a_forecast(client):
     assert job["state"] == "done", job["error"]
     assert {"trials.csv", "forecast.csv", "weights.safetensors"} <= set(job["files"])
     done = [event["data"].get("done") for event in read_events(client, job["id"])]
-    assert 2 in done
+    assert {1, 2} & set(done)  # told only as often as anybody can look
