@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from explstm import ExpLSTM, ModelSpec, tuning
+from explstm import ExpLSTM, ModelSpec, search
 from explstm.errors import DataError, TrainingError, TrainingStopped, UsageError
 from explstm.interruption import Interruption
+from explstm.search import Clock, make_plan
 from explstm.search_space import own_params
-from explstm.tuning import Clock, make_plan
 from toy_tuning import SPACE, H, make_toy, toy_model, tune_toy
 
 pytest.importorskip("optuna")
@@ -99,14 +99,14 @@ def test_helpers_share_the_search():
 
 
 def test_a_training_that_diverges_is_a_failed_trial_and_the_search_goes_on(monkeypatch):
-    original = tuning.train_and_score
+    original = search.train_and_score
 
     def explode(model, folds, h, **hooks):
         if len(folds) > 1 and model.get_params()["batch_size"] == 2:
             raise TrainingError("TRAINING_DIVERGED", "training diverged at step 3")
         return original(model, folds, h, **hooks)
 
-    monkeypatch.setattr(tuning, "train_and_score", explode)
+    monkeypatch.setattr(search, "train_and_score", explode)
     found = tune_toy(8)
     trials = found.tuning_.trials
     failed = trials["state"] == "failed"
@@ -118,13 +118,13 @@ def test_a_training_that_diverges_is_a_failed_trial_and_the_search_goes_on(monke
 
 @pytest.mark.parametrize("error", [np.inf, np.nan])
 def test_an_error_that_is_not_finite_is_no_result(monkeypatch, error):
-    original = tuning.train_and_score
+    original = search.train_and_score
 
     def spoil(model, folds, h, **hooks):
         errors = original(model, folds, h, **hooks)
         return [error_N * error for error_N in errors] if model.learning_rate != 5e-3 else errors
 
-    monkeypatch.setattr(tuning, "train_and_score", spoil)
+    monkeypatch.setattr(search, "train_and_score", spoil)
     found = tune_toy(4)
     assert list(found.tuning_.trials["state"]) == ["complete", "failed", "failed", "failed"]
     assert not found.tuning_.improved

@@ -6,6 +6,7 @@ turns pydantic's findings into one sentence, which names the nearest known key.
 
 import difflib
 from collections.abc import Iterable, Sequence
+from numbers import Integral
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -122,6 +123,16 @@ def choose(name: str, value: object, choices: Sequence[str]) -> None:
         near = difflib.get_close_matches(str(value), choices, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"use one of {', '.join(choices)}."
         raise UsageError("CONFIG_VALUE", f"{name}={value!r} cannot be used; {hint}")
+
+
+def check_whole(code: str, name: str, value: object) -> None:
+    """Refuse what is not a whole number from 1.
+
+    Raises:
+        UsageError: With that code; names the argument.
+    """
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
+        raise UsageError(code, f"{name}={value!r} is not a whole number from 1; pass such a one.")
 
 
 def refuse_unknown(keys: Iterable[str], known: Sequence[str]) -> None:

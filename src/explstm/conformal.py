@@ -37,7 +37,7 @@ from explstm.calendar import default_season_length
 from explstm.config import choose
 from explstm.conformity import Intervals, read_scores, scores_needed
 from explstm.errors import DataError
-from explstm.frame import Panel, build_panel, forecast_frame, take_series
+from explstm.frame import Panel, as_panel, forecast_frame, take_series
 from explstm.growth import to_growth_space
 from explstm.intervals import check_coverages, name_columns
 from explstm.prediction import check_horizon
@@ -208,8 +208,7 @@ class ConformalForecaster:
         return window_frame(panel, pasts, h, forecasts)
 
     def _to_panel(self, df: Any, **columns: Any) -> Panel:
-        given = {"freq": self.model.freq, **columns}
-        return df if isinstance(df, Panel) else build_panel(df, **given)
+        return as_panel(df, **{"freq": self.model.freq, **columns})
 
 
 def calibrate(

@@ -18,7 +18,7 @@ from explstm.config import FINE_TUNING, TrainingConfig, choose
 from explstm.errors import DataError, UsageError
 from explstm.finetuning import Course, Start, fine_tune, fit_network, refuse_other_runs
 from explstm.fingerprint import fingerprint_panel
-from explstm.frame import Fill, Finding, Panel, build_panel, forecast_frame
+from explstm.frame import Fill, Finding, Panel, as_panel, forecast_frame
 from explstm.growth import N_FEATURES
 from explstm.intervals import check_levels, name_columns, to_probabilities
 from explstm.mixing import warn_of_few
@@ -245,13 +245,9 @@ class ExpLSTM(Parameters):
         """
         h = check_horizon(h)
         training = self.training_config()
-        if self.backend not in TRAINABLE_BACKENDS:
-            raise UsageError(
-                "BACKEND_CANNOT_TRAIN",
-                f"backend={self.backend!r} only forecasts; set backend='torch' or 'tensorflow'.",
-            )
+        refuse_untrainable(self.backend)
         names = {"id_col": id_col, "time_col": time_col, "target_col": target_col}
-        panel = _to_panel(df, freq=self.freq, fill=fill, **names)
+        panel = as_panel(df, freq=self.freq, fill=fill, **names)
         season_length = self._season_length_of(panel)
         spec, weights, view = self._initial_network(h, training)
         view = replace(view, season_length=season_length)
@@ -404,7 +400,7 @@ class ExpLSTM(Parameters):
         h = check_horizon(h)
         check_windows(n_windows, step_size, refit)
         names = {"id_col": id_col, "time_col": time_col, "target_col": target_col}
-        panel = _to_panel(df, freq=self.freq, fill=fill, **names)
+        panel = as_panel(df, freq=self.freq, fill=fill, **names)
         self._check_alias(CUTOFF, target_col)
         if CUTOFF in names.values():
             raise UsageError(
@@ -543,11 +539,11 @@ class ExpLSTM(Parameters):
     def _build_history(self, df: Any, **options: Any) -> Panel:
         """The panel of a table that is to be forecast, of the frequency trained on."""
         try:
-            panel = _to_panel(df, freq=self.freq, **options)
+            panel = as_panel(df, freq=self.freq, **options)
         except DataError as error:
             if error.code != "FREQ_UNKNOWN" or self.freq_ is None:
                 raise
-            return _to_panel(df, freq=self.freq_, **options)  # a single date has no frequency
+            return as_panel(df, freq=self.freq_, **options)  # a single date has no frequency
         if self.freq_ is None:
             return panel
         rule, trained = parse_freq(panel.freq), parse_freq(self.freq_)
@@ -641,5 +637,14 @@ class ExpLSTM(Parameters):
             self._engine = make_engine(self.backend, self.spec_, self.weights_)  # type: ignore[arg-type]
 
 
-def _to_panel(df: Any, **options: Any) -> Panel:
-    return df if isinstance(df, Panel) else build_panel(df, **options)
+def refuse_untrainable(backend: str) -> None:
+    """Refuse an engine that only forecasts.
+
+    Raises:
+        UsageError: With those that train.
+    """
+    if backend not in TRAINABLE_BACKENDS:
+        raise UsageError(
+            "BACKEND_CANNOT_TRAIN",
+            f"backend={backend!r} only forecasts; set backend='torch' or 'tensorflow'.",
+        )

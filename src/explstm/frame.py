@@ -56,6 +56,7 @@ __all__ = [
     "Fill",
     "Finding",
     "Panel",
+    "as_panel",
     "build_panel",
     "dates_after",
     "drop_last",
@@ -123,6 +124,11 @@ def build_panel(
     _check_length(panel, min_length)
     noticed = notice_lookalikes(panel) + notice_rounding(panel)
     return replace(panel, findings=findings + dropped + trimmed + filled + noticed)
+
+
+def as_panel(data: Any, **options: Any) -> Panel:
+    """A panel as it is, or that of a table; the options are those of :func:`build_panel`."""
+    return data if isinstance(data, Panel) else build_panel(data, **options)
 
 
 def _check_freq(freq: Freq, columns: Columns) -> Rule:

@@ -29,7 +29,7 @@ from explstm.alterations import ALTERATIONS, alter_future
 from explstm.config import choose
 from explstm.errors import UsageError
 from explstm.forecaster import ExpLSTM
-from explstm.frame import Panel, build_panel, panel_frame
+from explstm.frame import Panel, as_panel, panel_frame
 from explstm.panel import show_date
 from explstm.parsing import quote
 from explstm.prediction import check_horizon
@@ -141,7 +141,7 @@ def audit_leakage(
             table lacks rows, or that does not repeat itself on the same data.
         DataError: Data that cannot be used.
     """
-    panel = data if isinstance(data, Panel) else build_panel(data, **columns)
+    panel = as_panel(data, **columns)
     h = check_horizon(h)
     cross_validate = ExpLSTM().cross_validation if forecast is None else forecast
 

@@ -43,7 +43,7 @@ from explstm.config import FINE_TUNING, BackendName, TrainingConfig
 from explstm.errors import DataError
 from explstm.finetuning import Course, Start, Trained
 from explstm.forecaster import ExpLSTM
-from explstm.frame import Panel, build_panel, keep_steps
+from explstm.frame import Panel, as_panel, keep_steps
 from explstm.growth import GrowthPanel, to_growth_space
 from explstm.leakage import Cutoff, LeakageReport, Seen, audit_leakage, run_audit
 from explstm.mixing import PAST_ORIGINS, PastForecasts, past_error, recall
@@ -108,7 +108,7 @@ def audit_product(
         DataError: Data that cannot be used.
         BackendNotInstalledError: The framework is not installed.
     """
-    panel = data if isinstance(data, Panel) else build_panel(data, **columns)
+    panel = as_panel(data, **columns)
     seasons = default_season_length(panel.freq) if season_length is None else season_length
     product = _take_apart(backend, growth, check_season_lengths(seasons), h, step_size, seed)
     options: dict[str, Any] = {

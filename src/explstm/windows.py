@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 
 from explstm.calendar import Dates
-from explstm.errors import DataError, UsageError
+from explstm.config import check_whole
+from explstm.errors import DataError
 from explstm.panel import Panel, count_more, keep_steps
 from explstm.parsing import quote
 from explstm.ragged import FloatArray
@@ -33,10 +34,7 @@ def check_windows(n_windows: int, step_size: int, refit: bool | int = False) -> 
     if not isinstance(refit, bool):
         numbers["refit"] = refit
     for name, value in numbers.items():
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-            raise UsageError(
-                "WINDOW_RANGE", f"{name}={value!r} is not a whole number from 1; pass such a one."
-            )
+        check_whole("WINDOW_RANGE", name, value)
 
 
 def cut_windows(panel: Panel, h: int, n_windows: int, step_size: int) -> list[Panel]:

@@ -10,7 +10,8 @@ from explstm.interruption import note_signals
 from explstm.options import DataOptions
 from explstm.pipeline import MODEL, model_settings, new_model, write_record
 from explstm.runfolder import RunFolder, open_run
-from explstm.tuning import N_TRIALS, N_WINDOWS, OnTrial, Tuning, tune_model
+from explstm.search import N_WINDOWS, OnTrial
+from explstm.tuning import N_TRIALS, Tuning, tune_model
 from explstm.tuning_facts import history_facts, slice_facts
 
 
