@@ -298,10 +298,14 @@ def _read_parquet(data: bytes, where: str, columns: tuple[str, str, str]) -> pd.
             "PYARROW_NOT_INSTALLED",
             f"{where} is Parquet, which needs pyarrow; run: pip install 'explstm[parquet]'",
         ) from None
-    id_col, time_col, target_col = columns
     try:
-        file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
-        wanted = choose_columns(file.schema_arrow.names, columns, where)
+        schema = pq.read_schema(pa.BufferReader(data))
+        wanted = choose_columns(schema.names, columns, where)
+        # A text that many rows share is in memory once.
+        shared = [name for name in wanted if is_text(schema.field(name).type)]
+        file = pq.ParquetFile(
+            pa.BufferReader(data), page_checksum_verification=True, read_dictionary=shared
+        )
         # The footer tells the size before anything is unpacked.
         groups = (
             file.metadata.row_group(i).total_byte_size for i in range(file.metadata.num_row_groups)
@@ -313,9 +317,29 @@ def _read_parquet(data: bytes, where: str, columns: tuple[str, str, str]) -> pd.
                 f"{where} unpacks to {size:,} bytes, more than {MAX_BYTES:,}; split it by series.",
             )
         table = file.read(columns=wanted).to_pandas()
-    except (pa.ArrowException, OSError) as error:
+    except MemoryError:  # of which one kind is pyarrow's own
+        raise MemoryError from None
+    # LookupError: a time zone that nobody knows.
+    except (pa.ArrowException, OSError, LookupError, UnicodeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise DataError("DATA_CORRUPT", f"{where} is damaged: {reason}; export it again.") from None
+    return take_frame(table, columns)
+
+
+def is_text(kind: Any) -> bool:
+    """Whether a column of an Arrow type holds text."""
+    import pyarrow.types as types
+
+    return bool(types.is_string(kind) or types.is_large_string(kind))
+
+
+def take_frame(table: pd.DataFrame, columns: tuple[str, str, str]) -> pd.DataFrame:
+    """A table that another reader has read, as :func:`read_table` gives it.
+
+    Raises:
+        DataError: A column is missing or not what it must hold.
+    """
+    id_col, time_col, target_col = columns
     taken = take_columns(table, id_col=id_col, time_col=time_col, target_col=target_col)
     id_S = pd.Categorical.from_codes(taken.code_S, taken.ids_N)
     return _make_frame(id_S, taken.ds_S, taken.time_zone, taken.y_S, columns, taken.index)

@@ -18,9 +18,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from server.hostile_arrow import make_arrow
+
 MIB = 1024**2
 CSV, BINARY, PARQUET = "text/csv", "application/octet-stream", "application/vnd.apache.parquet"
 HEADER = b"unique_id,ds,y\n"
+NAMED = {"time_col": "ds", "target_col": "y"}
 ROW = b"a,2024-01-01,1\n"
 
 
@@ -43,6 +46,7 @@ def make_cases(seed: int = 7) -> list[Hostile]:
         *_shapes(np.random.default_rng(seed + 1)),
         *_cells(),
         *_parquet(np.random.default_rng(seed + 2)),
+        *(Hostile(name, make, BINARY, query=NAMED) for name, make in make_arrow(seed).items()),
         *_transport(),
         *_names(),
         *_options(),
@@ -202,7 +206,22 @@ def _parquet(rng: np.random.Generator) -> list[Hostile]:
         text = pa.array(["x" * (4 * MIB)] * 40).dictionary_encode()
         return parquet(pa.table({"unique_id": text, "ds": range(40), "y": range(40)}))
 
+    def shared_text() -> bytes:
+        """One text of 24 MiB in 200 rows, which unpacks to 5 GB."""
+        text = pa.array(["x" * (24 * MIB)] * 1).take(pa.array([0] * 40))
+        return parquet(
+            pa.table({"note": text, "unique_id": ["a"] * 40, "ds": range(40), "y": range(40)})
+        )
+
+    def bad_text() -> bytes:
+        odd = pa.Array.from_buffers(
+            pa.string(), 2, [None, pa.py_buffer(np.array([0, 1, 2], "<i4").tobytes()),
+                             pa.py_buffer(b"\xff\xfe")],
+        )  # fmt: skip
+        return parquet(pa.table({"unique_id": odd, "ds": [1, 2], "y": [1.0, 2.0]}))
+
     return [
+        Hostile("Parquet of texts of no encoding", bad_text, PARQUET),
         Hostile("Parquet cut in half", lambda: whole[: len(whole) // 2], PARQUET),
         Hostile("Parquet without an end", lambda: whole[:-1], PARQUET),
         Hostile("Parquet magic only", lambda: b"PAR1PAR1", PARQUET),
@@ -221,7 +240,6 @@ def _parquet(rng: np.random.Generator) -> list[Hostile]:
                 lambda: parquet(pa.table({"ds": [1, 2], "y": [b"1", b"\xff"]})), PARQUET),
         Hostile("Parquet of infinities",
                 lambda: parquet(pa.table({"ds": [1, 2], "y": [1.0, float("inf")]})), PARQUET),
-        Hostile("Arrow file", lambda: b"ARROW1\0\0" + bytes(100), BINARY, "data.arrow"),
     ]  # fmt: skip
 
 

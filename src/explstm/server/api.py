@@ -58,7 +58,7 @@ from explstm.server.schemas import (
 )
 from explstm.server.settings import Settings
 from explstm.server.uploads import (
-    RAW,
+    DESCRIBED,
     Uploads,
     choose_source,
     find_sample,
@@ -115,7 +115,7 @@ def takes(model: type[DataRequest]) -> dict[str, Any]:
         "description": "The file, and the other fields of the request beside it.",
     }
     content = {JSON: {"schema": schema}, "multipart/form-data": {"schema": form}}
-    content |= {media_type: raw for media_type in RAW[:3]}
+    content |= {media_type: raw for media_type in DESCRIBED}
     return {
         "requestBody": {"required": True, "content": content},
         "description": "With a raw file as the body, the fields of the request stand in the query.",

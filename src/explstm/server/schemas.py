@@ -1,9 +1,9 @@
 """What clients send and what they get, as one flat request for each endpoint.
 
-Contract: a request names its data in one of four ways: a file in the body (CSV or Parquet, raw or
-as the field ``file`` of a form), ``data`` (the id that ``/inspect`` gave), ``sample``, or ``table``
-(columns in JSON). With a file, the other fields stand in the query or the form, by the same names;
-lists by repetition. Unknown fields are refused. No field is a path.
+Contract: a request names its data in one of four ways: a file in the body (CSV, Parquet or Arrow,
+raw or as the field ``file`` of a form), ``data`` (the id that ``/inspect`` gave), ``sample``, or
+``table`` (columns in JSON). With a file, the other fields stand in the query or the form, by the
+same names; lists by repetition. Unknown fields are refused. No field is a path.
 """
 
 from typing import Annotated, Any, Literal

@@ -35,10 +35,12 @@ Asked = TypeVar("Asked", bound=DataRequest)
 FOLDER = "uploads"
 FILE_FIELD = "file"
 FORM = "multipart/form-data"
-RAW = (
-    *("text/csv", "application/vnd.apache.parquet", "application/octet-stream"),
-    *("text/plain", "application/x-parquet", "application/vnd.ms-excel"),
+DESCRIBED = (
+    *("text/csv", "application/vnd.apache.parquet", "application/vnd.apache.arrow.stream"),
+    *("application/vnd.apache.arrow.file", "application/octet-stream"),
 )
+"""Types of a file in the body; its content decides how it is read."""
+RAW = (*DESCRIBED, "text/plain", "application/x-parquet", "application/vnd.ms-excel")
 MAX_FIELDS = 64
 MAX_FIELD_BYTES = 65_536
 PIECE = 65_536
@@ -181,8 +183,7 @@ async def receive(request: Request, path: Path, settings: Settings) -> Received:
     raise ApiError(
         415,
         "CONTENT_TYPE",
-        "the body must be application/json, multipart/form-data, text/csv, "
-        "application/vnd.apache.parquet or application/octet-stream.",
+        f"the body must be one of application/json, {FORM}, {', '.join(DESCRIBED)}.",
     )
 
 
