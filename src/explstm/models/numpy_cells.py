@@ -125,50 +125,82 @@ def run_slstm(
 ) -> tuple[Array, State]:
     """Read a sequence with sLSTM cells; arguments as of :func:`run_cell`.
 
-    A step of few series is so small that calls and allocations are what it costs: the gates lie
-    apart from each other, and every step writes into the same arrays.
+    A step of few series is so small that calls, allocations and numbers turned into arrays are
+    what it costs: the gates lie apart from each other, and every step works in the same arrays.
     """
-    activation = ACTIVATION_FUNCTIONS[spec.activation]
-    gate = ACTIVATION_FUNCTIONS[spec.recurrent_activation]
     n_steps, n_series, _ = gates_TBG.shape
     size = len(recurrent_kernel)
-    inputs_T4BC = gates_TBG.reshape(n_steps, n_series, 4, size).transpose(0, 2, 1, 3)
-    kernel_4CC = np.ascontiguousarray(recurrent_kernel.reshape(size, 4, size).transpose(1, 0, 2))
+    inputs_T4BC = np.ascontiguousarray(
+        gates_TBG.reshape(n_steps, n_series, 4, size).transpose(0, 2, 1, 3)
+    )
+    kernel_4CC = recurrent_kernel.reshape(size, 4, size).transpose(1, 0, 2).copy()
     hidden_TBC = np.empty((n_steps, n_series, size), gates_TBG.dtype)
     gates_4BC = np.empty((4, n_series, size), gates_TBG.dtype)
     i_BC, f_BC, g_BC, o_BC = gates_4BC
+    squash = _choose_squash(spec, inputs_T4BC, kernel_4CC, gates_4BC)
     hidden_BC, cell_BC, normaliser_BC, stabiliser_BC = (
         state[0],
         *(part.copy() for part in state[1:]),
     )
-    forget_BC, input_BC, kept_BC = (np.empty_like(cell_BC) for _ in range(3))
+    room_BC, zeros_BC = np.empty_like(cell_BC), np.zeros_like(cell_BC)
     for t, inputs_4BC in enumerate(inputs_T4BC):
         np.matmul(hidden_BC, kernel_4CC, out=gates_4BC)
         gates_4BC += inputs_4BC
-        if spec.forget_gate == "exp":
-            np.add(stabiliser_BC, f_BC, out=kept_BC)
-        else:
-            _log_sigmoid(f_BC, forget_BC, out=kept_BC)
-            kept_BC += stabiliser_BC
-        np.maximum(kept_BC, i_BC, out=stabiliser_BC)
-        np.subtract(kept_BC, stabiliser_BC, out=forget_BC)
-        np.subtract(i_BC, stabiliser_BC, out=input_BC)
-        np.exp(forget_BC, out=forget_BC)
-        np.exp(input_BC, out=input_BC)
-        cell_BC *= forget_BC
-        cell_BC += input_BC * activation(g_BC)
-        normaliser_BC *= forget_BC
-        normaliser_BC += input_BC
+        squash()
+        if spec.forget_gate == "sigmoid":
+            _log_sigmoid(f_BC, room_BC, zeros_BC)
+        f_BC += stabiliser_BC
+        np.maximum(f_BC, i_BC, out=stabiliser_BC)
+        f_BC -= stabiliser_BC
+        i_BC -= stabiliser_BC
+        np.exp(f_BC, out=f_BC)
+        np.exp(i_BC, out=i_BC)
+        normaliser_BC *= f_BC
+        normaliser_BC += i_BC
+        i_BC *= g_BC
+        cell_BC *= f_BC
+        cell_BC += i_BC
         hidden_BC = np.divide(cell_BC, normaliser_BC, out=hidden_TBC[t])
-        hidden_BC *= gate(o_BC)
+        hidden_BC *= o_BC
     return hidden_TBC, (hidden_BC, cell_BC, normaliser_BC, stabiliser_BC)
 
 
-def _log_sigmoid(x: Array, room: Array, out: Array) -> None:
-    """``log(sigmoid(x))`` without overflow; ``room`` is an array of the same shape to work in."""
-    np.abs(x, out=room)
-    np.negative(room, out=room)
-    np.exp(room, out=room)
-    np.log1p(room, out=room)
-    np.minimum(x, 0, out=out)
-    out -= room
+def _choose_squash(
+    spec: ModelSpec, inputs_T4BC: Array, kernel_4CC: Array, gates_4BC: Array
+) -> Callable[[], None]:
+    """How candidate and output gate of a step (4, B, C) are squashed, in place.
+
+    The usual pair takes one call, as ``sigmoid(x) = (1 + tanh(x / 2)) / 2``: what makes the output
+    gate is halved here, before the steps.
+    """
+    go_2BC = gates_4BC[2:]
+    g_BC, o_BC = go_2BC
+    activation = ACTIVATION_FUNCTIONS[spec.activation]
+    gate = ACTIVATION_FUNCTIONS[spec.recurrent_activation]
+    half_BC, ones_BC = np.full_like(o_BC, 0.5), np.ones_like(o_BC)
+
+    def squash_together() -> None:
+        nonlocal o_BC
+        np.tanh(go_2BC, out=go_2BC)
+        o_BC += ones_BC
+        o_BC *= half_BC
+
+    def squash_apart() -> None:
+        g_BC[...] = activation(g_BC)
+        o_BC[...] = gate(o_BC)
+
+    if (spec.activation, spec.recurrent_activation) != ("tanh", "sigmoid"):
+        return squash_apart
+    inputs_T4BC[:, 3] *= half_BC
+    kernel_4CC[3] *= 0.5
+    return squash_together
+
+
+def _log_sigmoid(x_BC: Array, room_BC: Array, zeros_BC: Array) -> None:
+    """``log(sigmoid(x))`` in place, without overflow; ``room`` is an array to work in."""
+    np.abs(x_BC, out=room_BC)
+    np.negative(room_BC, out=room_BC)
+    np.exp(room_BC, out=room_BC)
+    np.log1p(room_BC, out=room_BC)
+    np.minimum(x_BC, zeros_BC, out=x_BC)
+    x_BC -= room_BC
