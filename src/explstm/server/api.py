@@ -41,6 +41,7 @@ from explstm.server.panels import Known, Panels
 from explstm.server.reading import Source, read_source
 from explstm.server.samples import SAMPLES, load_sample
 from explstm.server.schemas import (
+    MAX_HORIZON,
     BacktestAnswer,
     BacktestRequest,
     DataId,
@@ -352,10 +353,11 @@ async def show_limits(request: Request) -> Limits:
         **{
             name: getattr(settings, name)
             for name in (
-                *("max_bytes", "max_rows", "max_series", "max_columns", "max_horizon"),
+                *("max_bytes", "max_rows", "max_series", "max_columns"),
                 "keep_uploads_for",
             )
         },
+        max_horizon=MAX_HORIZON,
         backends=[name for name, module in frameworks.items() if find_spec(module) is not None],
         version=__version__,
     )

@@ -35,7 +35,7 @@ from explstm.server.errors import ApiError, from_package
 from explstm.server.file_failures import too_large
 from explstm.server.parquet_files import check_parquet, is_parquet
 from explstm.server.samples import load_sample
-from explstm.server.schemas import DataRequest, Table
+from explstm.server.schemas import MAX_TEXT, DataRequest, Table
 from explstm.server.settings import Settings
 from explstm.tables import Layout, one_series
 
@@ -145,9 +145,9 @@ def _read_file(data: bytes, name: str, request: DataRequest, settings: Settings)
     else:
         previews = _preview_text(data, shown_name, request, settings)
     longest = max((len(column.name) for column in previews), default=0)
-    if longest > settings.max_text:
+    if longest > MAX_TEXT:
         found = f"a column name of {longest:,} characters"
-        raise too_large(shown_name, found, settings.max_text, "rename the column")
+        raise too_large(shown_name, found, MAX_TEXT, "rename the column")
     choice = _choose(previews, request)
     try:
         return _read_columns(data, shown_name, previews, choice, request, settings)

@@ -1,16 +1,13 @@
 """Start the service."""
 
 import signal
+import sys
 
 from explstm.errors import BackendNotInstalledError
 from explstm.server.settings import Settings
 from explstm.storage import hold_lock
 
-GRACE = 10
-KEEP_ALIVE = 30
-WAITING_CONNECTIONS = 256
-CONNECTIONS = 512
-LONGEST_HEADERS = 32_768
+FAILED_TO_START = 3
 
 
 def serve(settings: Settings) -> None:
@@ -36,17 +33,25 @@ def serve(settings: Settings) -> None:
     settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
     # Before anything is made of the folder: another server may be at work in it.
     with hold_lock(settings.data / "server"):
-        uvicorn.run(
-            make_app(settings),
+        app = make_app(settings)
+        config = uvicorn.Config(
+            app,
             host=settings.host,
             port=settings.port,
             log_config=None,
             access_log=False,
             server_header=False,
             proxy_headers=False,
-            backlog=WAITING_CONNECTIONS,
-            limit_concurrency=CONNECTIONS,
-            timeout_keep_alive=KEEP_ALIVE,
-            timeout_graceful_shutdown=GRACE,
-            h11_max_incomplete_event_size=LONGEST_HEADERS,
+            backlog=settings.max_waiting_connections,
+            limit_concurrency=settings.max_connections,
+            timeout_keep_alive=settings.idle_seconds,
+            timeout_graceful_shutdown=settings.stop_seconds,
+            h11_max_incomplete_event_size=settings.max_header_bytes,
         )
+        server = uvicorn.Server(config)
+        # uvicorn waits for open requests first, and tells the app afterwards: streams that go on
+        # as long as a job would hold it up.
+        app.state.is_ending = lambda: server.should_exit
+        server.run()
+        if not server.started:
+            sys.exit(FAILED_TO_START)

@@ -11,12 +11,14 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 MAX_TEXT = 1000
+"""Longest name, id or option, in characters."""
+MAX_HORIZON = 1000
 MAX_CELLS = 1_000_000
 DATA_ID = r"^[A-Za-z0-9_-]{22}$"
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TEXT)]
 DataId = Annotated[str, StringConstraints(pattern=DATA_ID)]
-Horizon = Annotated[int, Field(ge=1, le=1000, description="Steps ahead.")]
+Horizon = Annotated[int, Field(ge=1, le=MAX_HORIZON, description="Steps ahead.")]
 Level = Annotated[
     float,
     Field(ge=1, le=99.9, description="Coverage in per cent, to two decimals."),
