@@ -23,6 +23,8 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
         tmp_path_factory.mktemp("service"),
         token=TOKEN,
         trusted_hosts=("forecasts.example",),
+        wrong_tokens=0,
+        uploads_at_once=3,
         read_seconds=2.0,
         max_bytes=20_000,
     ) as live:
@@ -49,7 +51,8 @@ def test_a_client_without_the_token_is_not(service: Live, shown: str) -> None:
     assert answer.status_code == 401
     assert answer.headers["www-authenticate"] == "Bearer"
     assert TOKEN not in answer.text
-    for path in ("/metrics", "/api/v1/limits", "/api/v1/samples"):
+    paths = ("metrics", "limits", "samples", "jobs", f"jobs/{'x' * 22}", f"data/{'x' * 22}/series")
+    for path in ("/metrics", *(f"/api/v1/{path}" for path in paths[1:])):
         assert httpx.get(service.url + path, headers={"authorization": shown}).status_code == 401
     for path in ("/healthz", "/readyz", "/docs", "/api/v1/openapi.json"):
         assert httpx.get(service.url + path).status_code == 200

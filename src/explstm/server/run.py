@@ -2,6 +2,8 @@
 
 import signal
 import sys
+from functools import partial
+from typing import Any
 
 from explstm.errors import BackendNotInstalledError
 from explstm.server.settings import Settings
@@ -36,6 +38,7 @@ def serve(settings: Settings) -> None:
         app = make_app(settings)
         config = uvicorn.Config(
             app,
+            http=_choose_protocol(settings),
             host=settings.host,
             port=settings.port,
             log_config=None,
@@ -55,3 +58,16 @@ def serve(settings: Settings) -> None:
         server.run()
         if not server.started:
             sys.exit(FAILED_TO_START)
+
+
+def _choose_protocol(settings: Settings) -> Any:
+    """What speaks HTTP: h11, which bounds a head by itself, only where httptools is missing."""
+    try:
+        from explstm.server.protocol import BoundedProtocol
+    except ModuleNotFoundError:
+        return "h11"
+    return partial(
+        BoundedProtocol,
+        max_head_bytes=settings.max_header_bytes,
+        head_seconds=settings.idle_seconds,
+    )

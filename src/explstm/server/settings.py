@@ -63,7 +63,8 @@ class Settings:
         wrong_tokens: Wrong tokens in a minute, after which an address has to wait; 0 counts none,
             for a server behind a proxy, whose clients all come from one address.
         stop_seconds: How long requests may go on when the server is told to stop.
-        idle_seconds: How long a connection is held on which nothing is asked.
+        idle_seconds: How long a connection is held on which nothing is asked, and how long the
+            head of a request may take.
         max_connections: Connections at once; more get a 503.
         max_waiting_connections: Connections that the system holds until they are taken.
         max_header_bytes: Longest head of a request.
