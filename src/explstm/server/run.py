@@ -2,6 +2,7 @@
 
 import signal
 import sys
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -20,7 +21,7 @@ def serve(settings: Settings) -> None:
         BusyError: Another server has the folder.
     """
     try:
-        import uvicorn
+        import uvicorn  # noqa: F401
 
         from explstm.server.app import make_app
         from explstm.server.health import start_log
@@ -36,28 +37,35 @@ def serve(settings: Settings) -> None:
     # Before anything is made of the folder: another server may be at work in it.
     with hold_lock(settings.data / "server"):
         app = make_app(settings)
-        config = uvicorn.Config(
-            app,
-            http=_choose_protocol(settings),
-            host=settings.host,
-            port=settings.port,
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-            backlog=settings.max_waiting_connections,
-            limit_concurrency=settings.max_connections,
-            timeout_keep_alive=settings.idle_seconds,
-            timeout_graceful_shutdown=settings.stop_seconds,
-            h11_max_incomplete_event_size=settings.max_header_bytes,
-        )
-        server = uvicorn.Server(config)
+        server = _make_server(app, settings)
         # uvicorn waits for open requests first, and tells the app afterwards: streams that go on
         # as long as a job would hold it up.
         app.state.is_ending = lambda: server.should_exit
-        server.run()
+        with suppress(KeyboardInterrupt):  # so is Ctrl-C
+            server.run()
         if not server.started:
             sys.exit(FAILED_TO_START)
+
+
+def _make_server(app: Any, settings: Settings) -> Any:
+    import uvicorn
+
+    config = uvicorn.Config(
+        app,
+        http=_choose_protocol(settings),
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        backlog=settings.max_waiting_connections,
+        limit_concurrency=settings.max_connections,
+        timeout_keep_alive=settings.idle_seconds,
+        timeout_graceful_shutdown=settings.stop_seconds,
+        h11_max_incomplete_event_size=settings.max_header_bytes,
+    )
+    return uvicorn.Server(config)
 
 
 def _choose_protocol(settings: Settings) -> Any:
