@@ -103,6 +103,7 @@ def _not_text(rng: np.random.Generator) -> list[Hostile]:
         Hostile("JSON called CSV", lambda: b'{"unique_id": ["a"]}', CSV, "a.csv"),
         Hostile("database", lambda: b"SQLite format 3\0" + bytes(84), BINARY),
         Hostile("program", lambda: b"\x7fELF\x02\x01\x01" + bytes(57), BINARY),
+        Hostile("a model", lambda: b"\x40" + bytes(7) + b'{"w": {"dtype": "F32"}}', BINARY),
         Hostile("picture", lambda: b"\x89PNG\r\n\x1a\n" + noise[:200], BINARY, "data.csv"),
     ]
 
@@ -274,6 +275,7 @@ def _names() -> list[Hostile]:
     bad = monthly("1", "two", "3")
     script = "<script>alert(1)</script>"
     return [
+        Hostile("a NUL as name", bad, CSV, "a\0b.csv"),
         Hostile("a path as name", bad, CSV, "../../../../etc/passwd"),
         Hostile("an absolute path as name", bad, CSV, "/etc/shadow"),
         Hostile("a Windows path as name", bad, CSV, "..\\..\\CON"),

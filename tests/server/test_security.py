@@ -147,6 +147,25 @@ def test_a_client_that_leaves_leaves_nothing(service: Live) -> None:
     assert '"trace"' not in service.log.read_text()
 
 
+def test_slow_uploads_leave_room_for_others_and_the_rest_is_told_to_wait(service: Live) -> None:
+    head = (
+        f"POST /api/v1/inspect HTTP/1.1\r\nHost: 127.0.0.1:{service.port}\r\n"
+        f"Authorization: Bearer {TOKEN}\r\nContent-Type: text/csv\r\nContent-Length: 1000\r\n\r\n"
+    )
+    lines = [socket.create_connection(("127.0.0.1", service.port)) for _ in range(100)]
+    try:
+        for line in lines:
+            line.settimeout(20)
+            line.sendall(head.encode() + b"ds,y\n")
+        statuses = [line.recv(100).split()[1] for line in lines]
+    finally:
+        for line in lines:
+            line.close()
+    assert statuses.count(b"408") == 3 and statuses.count(b"429") == 97
+    assert ask(service).status_code == 200
+    assert not any((service.data / "uploads").iterdir())
+
+
 def test_the_token_is_not_in_the_log(service: Live) -> None:
     ask(service)
     assert TOKEN not in service.log.read_text()
