@@ -145,7 +145,8 @@ def tell(holes: list[str], looked_at: str) -> int:
     """Say what was found."""
     for hole in holes:
         print(f"audit: VULNERABLE {hole}", file=sys.stderr)
-    print(f"audit: {len(holes) or 'no'} known holes in {looked_at}")
+    count = "1 known hole" if len(holes) == 1 else f"{len(holes) or 'no'} known holes"
+    print(f"audit: {count} in {looked_at}")
     return VULNERABLE if holes else CLEAN
 
 
