@@ -2,7 +2,9 @@
 
 A cell turns the gates of all steps (what the inputs contribute, bias included) and the state before
 them into hidden states and the state after them, so that a sequence can be read in pieces. Its four
-gates lie side by side in the order input, forget, candidate, output.
+gates, in the order input, forget, candidate, output, lie side by side in the canonical weights, and
+apart from each other here (:func:`part_gates`): few series make steps so small that calls, copies
+and numbers turned into arrays are what they cost.
 
 **LSTM** (Hochreiter & Schmidhuber 1997; forget gate: Gers, Schmidhuber & Cummins 2000)::
 
@@ -21,7 +23,7 @@ stabiliser m that keeps both within float range and leaves h as it is::
 It starts from ``m = -inf``, nothing seen, so that h is a weighted mean of the candidates so far and
 the first step has n = 1. One of the two exponentials is always exactly 1, so n is never below 1.
 
-Axis letters: B series, T time, C channels, G gates (4 C).
+Axis letters: B series, T time, C channels, 4 gates.
 """
 
 from collections.abc import Callable
@@ -79,14 +81,20 @@ def start_state(spec: ModelSpec, size: int, n_series: int, dtype: DTypeLike) -> 
     return zeros_BC, zeros_BC, zeros_BC, np.full_like(zeros_BC, -np.inf)
 
 
+def part_gates(weights: Array) -> Array:
+    """Canonical weights (..., 4 C) of a kernel or a bias as (4, ..., C), a copy."""
+    parted = weights.reshape(*weights.shape[:-1], 4, -1)
+    return np.moveaxis(parted, -2, 0).copy()
+
+
 def run_cell(
-    spec: ModelSpec, gates_TBG: Array, recurrent_kernel: Array, state: State
+    spec: ModelSpec, gates_4TBC: Array, recurrent_kernel: Array, state: State
 ) -> tuple[Array, State]:
     """Read a sequence.
 
     Args:
         spec: Which cell, with which activations.
-        gates_TBG: What the inputs contribute to the gates, bias included; overwritten.
+        gates_4TBC: What the inputs contribute to the gates, bias included; overwritten.
         recurrent_kernel: Canonical, (C / heads, 4 C).
         state: Before the first step.
 
@@ -95,57 +103,47 @@ def run_cell(
     """
     run = run_lstm if spec.cell == "lstm" else run_slstm
     if spec.n_heads > 1:
-        mask = head_mask(gates_TBG.shape[2] // 4, spec.n_heads)
+        mask = head_mask(gates_4TBC.shape[3], spec.n_heads)
         recurrent_kernel = np.tile(recurrent_kernel, (spec.n_heads, 1)) * mask
-    return run(spec, gates_TBG, recurrent_kernel.astype(gates_TBG.dtype, copy=False), state)
+    kernel_4CC = part_gates(recurrent_kernel.astype(gates_4TBC.dtype, copy=False))
+    return run(spec, gates_4TBC, kernel_4CC, state)
 
 
 def run_lstm(
-    spec: ModelSpec, gates_TBG: Array, recurrent_kernel: Array, state: State
+    spec: ModelSpec, gates_4TBC: Array, kernel_4CC: Array, state: State
 ) -> tuple[Array, State]:
-    """Read a sequence with LSTM cells; arguments as of :func:`run_cell`."""
+    """Read a sequence with LSTM cells; arguments as of :func:`run_cell`, the kernel parted."""
     activation, gate, output = (
         ACTIVATION_FUNCTIONS[name]
         for name in (spec.activation, spec.recurrent_activation, spec.cell_output)
     )
-    size = len(recurrent_kernel)
-    hidden_TBC = np.empty((*gates_TBG.shape[:2], size), gates_TBG.dtype)
+    hidden_TBC = np.empty_like(gates_4TBC[0])
     hidden_BC, cell_BC = state
-    for t, gates_BG in enumerate(gates_TBG):
-        gates_BG += hidden_BC @ recurrent_kernel
-        open_BG = gate(gates_BG[:, : 2 * size])
-        candidate_BC = activation(gates_BG[:, 2 * size : 3 * size])
-        cell_BC = open_BG[:, size:] * cell_BC + open_BG[:, :size] * candidate_BC
-        hidden_BC = np.multiply(gate(gates_BG[:, 3 * size :]), output(cell_BC), out=hidden_TBC[t])
+    for t in range(len(hidden_TBC)):
+        gates_4BC = hidden_BC @ kernel_4CC
+        gates_4BC += gates_4TBC[:, t]
+        i_BC, f_BC = gate(gates_4BC[:2])
+        cell_BC = f_BC * cell_BC + i_BC * activation(gates_4BC[2])
+        hidden_BC = np.multiply(gate(gates_4BC[3]), output(cell_BC), out=hidden_TBC[t])
     return hidden_TBC, (hidden_BC, cell_BC)
 
 
 def run_slstm(
-    spec: ModelSpec, gates_TBG: Array, recurrent_kernel: Array, state: State
+    spec: ModelSpec, gates_4TBC: Array, kernel_4CC: Array, state: State
 ) -> tuple[Array, State]:
-    """Read a sequence with sLSTM cells; arguments as of :func:`run_cell`.
-
-    A step of few series is so small that calls, allocations and numbers turned into arrays are
-    what it costs: the gates lie apart from each other, and every step works in the same arrays.
-    """
-    n_steps, n_series, _ = gates_TBG.shape
-    size = len(recurrent_kernel)
-    inputs_T4BC = np.ascontiguousarray(
-        gates_TBG.reshape(n_steps, n_series, 4, size).transpose(0, 2, 1, 3)
-    )
-    kernel_4CC = recurrent_kernel.reshape(size, 4, size).transpose(1, 0, 2).copy()
-    hidden_TBC = np.empty((n_steps, n_series, size), gates_TBG.dtype)
-    gates_4BC = np.empty((4, n_series, size), gates_TBG.dtype)
+    """Read a sequence with sLSTM cells; arguments as of :func:`run_cell`, the kernel parted."""
+    hidden_TBC = np.empty_like(gates_4TBC[0])
+    gates_4BC = np.empty_like(gates_4TBC[:, 0])
     i_BC, f_BC, g_BC, o_BC = gates_4BC
-    squash = _choose_squash(spec, inputs_T4BC, kernel_4CC, gates_4BC)
+    squash = _choose_squash(spec, gates_4TBC, kernel_4CC, gates_4BC)
     hidden_BC, cell_BC, normaliser_BC, stabiliser_BC = (
         state[0],
         *(part.copy() for part in state[1:]),
     )
     room_BC, zeros_BC = np.empty_like(cell_BC), np.zeros_like(cell_BC)
-    for t, inputs_4BC in enumerate(inputs_T4BC):
+    for t in range(len(hidden_TBC)):
         np.matmul(hidden_BC, kernel_4CC, out=gates_4BC)
-        gates_4BC += inputs_4BC
+        gates_4BC += gates_4TBC[:, t]
         squash()
         if spec.forget_gate == "sigmoid":
             _log_sigmoid(f_BC, room_BC, zeros_BC)
@@ -166,7 +164,7 @@ def run_slstm(
 
 
 def _choose_squash(
-    spec: ModelSpec, inputs_T4BC: Array, kernel_4CC: Array, gates_4BC: Array
+    spec: ModelSpec, gates_4TBC: Array, kernel_4CC: Array, gates_4BC: Array
 ) -> Callable[[], None]:
     """How candidate and output gate of a step (4, B, C) are squashed, in place.
 
@@ -191,8 +189,8 @@ def _choose_squash(
 
     if (spec.activation, spec.recurrent_activation) != ("tanh", "sigmoid"):
         return squash_apart
-    inputs_T4BC[:, 3] *= half_BC
-    kernel_4CC[3] *= 0.5
+    gates_4TBC[3] *= half_BC
+    kernel_4CC[3] *= half_BC.dtype.type(0.5)
     return squash_together
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from explstm.errors import DataError, ExpLSTMError, UsageError
@@ -21,7 +20,6 @@ from explstm.parsing import read_days
 from explstm.plain_text import shorten
 from explstm.reading import parse_table
 from explstm.seasonality import check_season_lengths
-from explstm.server.answers import restore
 from explstm.server.arrow_files import check_arrow, is_arrow, read_arrow
 from explstm.server.columns import (
     LONGEST_SHOWN,
@@ -203,7 +201,6 @@ def _read_columns(
     layout = Layout()
     panel = replace(
         panel,
-        ids_N=restore_ids(panel.ids_N),
         layout=replace(
             panel.layout,
             id_col=layout.id_col,
@@ -213,12 +210,6 @@ def _read_columns(
         ),
     )
     return Reading(panel, len(table), _show(previews), choice)
-
-
-def restore_ids(ids_N: npt.NDArray[np.object_]) -> npt.NDArray[np.object_]:
-    """Ids as they were before a CSV of ours marked them, unless two would become one."""
-    plain_N = np.array([restore(name) for name in ids_N.tolist()], dtype=object)
-    return plain_N if len(set(plain_N)) == len(plain_N) else ids_N
 
 
 def _choose(previews: list[Preview], request: DataRequest) -> dict[str, str | None]:
