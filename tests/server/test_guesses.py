@@ -41,6 +41,19 @@ def test_addresses_of_one_network_count_together(clock):
     assert known.wait("2001:db8::7") == 60 and known.wait("2001:db8:0:1::1") == 0
 
 
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1", "::ffff:127.0.0.1"])
+def test_this_machine_never_waits_for_it_may_be_a_proxy_of_many(clock, address):
+    known = Guesses(1, clock)
+    known.note(address)
+    assert known.wait(address) == 0 and len(known) == 0
+
+
+def test_an_address_of_ipv4_is_the_same_in_ipv6(clock):
+    known = Guesses(1, clock)
+    known.note("::ffff:10.0.0.1")
+    assert known.wait("10.0.0.1") == 60 and known.wait("::ffff:10.0.0.2") == 0
+
+
 def test_only_so_many_are_remembered(clock, monkeypatch):
     monkeypatch.setattr(guesses, "MOST_ADDRESSES", 50)
     known = Guesses(1, clock)

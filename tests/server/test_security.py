@@ -23,7 +23,6 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
         tmp_path_factory.mktemp("service"),
         token=TOKEN,
         trusted_hosts=("forecasts.example",),
-        wrong_tokens=0,
         uploads_at_once=3,
         read_seconds=2.0,
         max_bytes=20_000,

@@ -1,8 +1,8 @@
 """Wrong tokens by address, so that nobody can try many.
 
 Contract: an address that has shown too many within a minute has to wait for the end of that minute.
-Addresses of IPv6 count by their network of 64 bits, which one machine may have to itself. Only so
-many are remembered: the one that began longest ago goes first.
+Addresses of IPv6 count by their network of 64 bits, which one machine may have to itself; those of
+this machine do not count. Only so many are remembered: the one that began longest ago goes first.
 """
 
 import ipaddress
@@ -39,9 +39,9 @@ class Guesses:
 
     def note(self, address: str) -> None:
         """An address has shown a wrong token."""
-        if self._most == 0:
-            return
         now, network = self._clock(), _network_of(address)
+        if self._most == 0 or not network:
+            return
         began, count = self._known.get(network, (now, 0))
         if now - began >= SECONDS:
             began, count = now, 0
@@ -52,10 +52,14 @@ class Guesses:
 
 
 def _network_of(address: str) -> str:
+    """What counts as one guesser; empty for this machine, which may be a proxy of many."""
     try:
         known = ipaddress.ip_address(address)
     except ValueError:
         return address
+    known = getattr(known, "ipv4_mapped", None) or known
+    if known.is_loopback:
+        return ""
     if known.version == 4:
-        return address
+        return str(known)
     return str(ipaddress.ip_network((known, OWN_BITS), strict=False))

@@ -61,7 +61,8 @@ class Settings:
         job_silent_seconds: A job's process that says nothing for so long hangs, and is ended.
         max_followers: Streams of events that may be open; more end at once, and may come again.
         wrong_tokens: Wrong tokens in a minute, after which an address has to wait; 0 counts none,
-            for a server behind a proxy, whose clients all come from one address.
+            for a server behind a proxy elsewhere, whose clients all come from one address. This
+            machine's own never wait.
         stop_seconds: How long requests may go on when the server is told to stop.
         idle_seconds: How long a connection is held on which nothing is asked, and how long the
             head of a request may take.
@@ -106,7 +107,7 @@ class Settings:
     job_grace_seconds: float = 1.0
     job_silent_seconds: float = 60.0
     max_followers: int = 100
-    wrong_tokens: int = 10
+    wrong_tokens: int = 100
     stop_seconds: int = 10
     idle_seconds: int = 30
     max_connections: int = 512
