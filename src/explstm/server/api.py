@@ -58,9 +58,9 @@ from explstm.server.schemas import (
     SeriesPage,
 )
 from explstm.server.settings import Settings
+from explstm.server.upload_store import Uploads
 from explstm.server.uploads import (
     DESCRIBED,
-    Uploads,
     choose_source,
     find_sample,
     keep_sample,

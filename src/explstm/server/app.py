@@ -30,7 +30,7 @@ from explstm.server.reference import add_reference
 from explstm.server.schemas import Health
 from explstm.server.security import OPEN_PATHS, BodyTooLongError, Guard, too_long
 from explstm.server.settings import Settings
-from explstm.server.uploads import Uploads
+from explstm.server.upload_store import Uploads
 
 CLIENT_LEFT = 499
 BY_STATUS = {404: "NOT_FOUND", 405: "METHOD"}

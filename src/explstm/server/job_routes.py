@@ -33,7 +33,8 @@ from explstm.server.job_kinds import JobRequest, Report
 from explstm.server.jobs import AGAIN, ENDED, STATE_EVENT, Event, Job
 from explstm.server.schemas import MAX_TEXT, Name, Problem
 from explstm.server.settings import Settings
-from explstm.server.uploads import StoredUpload, find_sample
+from explstm.server.upload_store import StoredUpload
+from explstm.server.uploads import find_sample
 from explstm.server.workers import JobPool, QueueFullError
 from explstm.spreadsheets import restore
 

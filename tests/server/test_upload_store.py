@@ -7,7 +7,7 @@ import pytest
 
 from explstm.server.errors import ApiError
 from explstm.server.settings import Settings
-from explstm.server.uploads import Uploads
+from explstm.server.upload_store import Uploads
 
 
 def keep(uploads: Uploads, size: int, name: str = "a.csv") -> str:
