@@ -207,12 +207,12 @@ def _parquet(rng: np.random.Generator) -> list[Hostile]:
         text = pa.array(["x" * (4 * MIB)] * 40).dictionary_encode()
         return parquet(pa.table({"unique_id": text, "ds": range(40), "y": range(40)}))
 
-    def shared_text() -> bytes:
-        """One text of 24 MiB in 200 rows, which unpacks to 5 GB."""
-        text = pa.array(["x" * (24 * MIB)] * 1).take(pa.array([0] * 40))
-        return parquet(
-            pa.table({"note": text, "unique_id": ["a"] * 40, "ds": range(40), "y": range(40)})
-        )
+    def shared_text(name: str) -> bytes:
+        """One text of 8 MiB that 5,000 rows share: it unpacks to 40 GB."""
+        n = 5_000
+        text = pa.DictionaryArray.from_arrays(np.zeros(n, "<i4"), ["x" * (8 * MIB)])
+        table = pa.table({name: text, "ds": range(n), "y": range(n)})
+        return parquet(table, dictionary_pagesize_limit=64 * MIB, store_schema=False)
 
     def bad_text() -> bytes:
         odd = pa.Array.from_buffers(
@@ -222,6 +222,10 @@ def _parquet(rng: np.random.Generator) -> list[Hostile]:
         return parquet(pa.table({"unique_id": odd, "ds": [1, 2], "y": [1.0, 2.0]}))
 
     return [
+        Hostile("Parquet of ids that share a text", lambda: shared_text("unique_id"), PARQUET),
+        Hostile("Parquet of dates that share a text",
+                lambda: shared_text("note").replace(b"note", b"date"), PARQUET,
+                query={"time_col": "date"}),
         Hostile("Parquet of texts of no encoding", bad_text, PARQUET),
         Hostile("Parquet cut in half", lambda: whole[: len(whole) // 2], PARQUET),
         Hostile("Parquet without an end", lambda: whole[:-1], PARQUET),

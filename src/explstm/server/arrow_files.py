@@ -21,9 +21,9 @@ from flatbuffers import encode, packer
 from flatbuffers.number_types import BoolFlags, Int64Flags
 from flatbuffers.table import Table
 
+from explstm.columnar import take_arrow
 from explstm.errors import DataError
 from explstm.plain_text import shorten
-from explstm.reading import take_frame
 from explstm.server.columns import LONGEST_SHOWN, Preview, preview_batch
 from explstm.server.file_failures import damage_told, damaged, too_large
 from explstm.server.settings import Settings
@@ -90,8 +90,7 @@ def read_arrow(
         )
         table = _open(data, options=options).read_all()
         table.validate(full=True)
-        _check_views(table, name, settings)
-        return take_frame(table.to_pandas(), columns)
+        return take_arrow(_unfold_views(table, name, settings), columns, name)
 
 
 def _open(data: bytes, **options: Any) -> Any:
@@ -245,18 +244,23 @@ def _check_type(column: str, kind: Any, name: str) -> None:
         )
 
 
-def _check_views(table: Any, name: str, settings: Settings) -> None:
-    """Refuse arrays of views whose texts, which may all lie in one place, are together too long."""
-    import pyarrow.types as types
+def _unfold_views(table: Any, name: str, settings: Settings) -> Any:
+    """The table with plain texts for arrays of views, whose texts may all lie in one place."""
+    import pyarrow as pa
 
     total = 0
-    for column in table.columns:
-        for chunk in column.chunks:
-            cells = chunk.dictionary if types.is_dictionary(chunk.type) else chunk
-            if types.is_string_view(cells.type):
-                total += _measure_views(cells)
-    if total > settings.max_unpacked_bytes:
-        raise too_large(name, f"{total:,} bytes of text", settings.max_unpacked_bytes)
+    for place, column in enumerate(table.columns):
+        views = [getattr(chunk, "dictionary", chunk) for chunk in column.chunks]
+        if not views or not pa.types.is_string_view(views[0].type):
+            continue
+        total += sum(map(_measure_views, views))
+        if total > settings.max_unpacked_bytes:
+            raise too_large(name, f"{total:,} bytes of text", settings.max_unpacked_bytes)
+        plain = pa.large_string()
+        if pa.types.is_dictionary(column.type):
+            plain = pa.dictionary(column.type.index_type, plain)
+        table = table.set_column(place, table.field(place).name, column.cast(plain))
+    return table
 
 
 def _measure_views(cells: Any) -> int:

@@ -6,7 +6,7 @@ Contract: :func:`check_parquet` reads the footer and the first rows; the whole i
 
 from typing import Any
 
-from explstm.reading import is_text
+from explstm.columnar import is_text
 from explstm.server.columns import LOOKED_AT, Preview, preview_batch
 from explstm.server.file_failures import damage_told, too_large
 from explstm.server.settings import Settings
