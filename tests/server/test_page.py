@@ -329,7 +329,7 @@ def test_growth_is_told_with_its_ceiling(page):
 
 def begin(page, backend: str) -> str:
     page.click(f"button[data-backend={backend}]")
-    return f"[data-backend-job={backend}]"
+    return f"[data-card={backend}]"
 
 
 def test_fine_tuning_shows_its_progress_and_is_laid_over(page, expected):

@@ -61,7 +61,7 @@ def test_the_verdict_is_that_of_the_service(shown):
 @pytest.mark.slow
 def test_a_training_is_followed_cancelled_and_goes_on(shown):
     shown.click("button[data-backend=torch]")
-    card = "[data-backend-job=torch]"
+    card = "[data-card=torch]"
     shown.wait_for_selector(f"{card} .hint:has-text('steps')")
     shown.click(f"{card} button:has-text('Cancel')")
     shown.wait_for_selector(f"{card}[data-state=cancelled]")
