@@ -59,12 +59,11 @@ export function makeCard({ key, title, states }) {
  * A button that does one thing at a time.
  *
  * @param {string} text What it says.
- * @param {string} of What it is about, for those who do not see where it stands.
+ * @param {string} label The same with what it is about, for those who do not see where it stands.
  * @param {() => any} run What it does; the button waits for it.
  */
-export function makeButton(text, of, run) {
-  const more = make("span", { class: "hidden" }, `, ${of}`);
-  const button = make("button", { type: "button", class: "button" }, text, more);
+export function makeButton(text, label, run) {
+  const button = make("button", { type: "button", class: "button", "aria-label": label }, text);
   wirePress(button, run);
   return button;
 }

@@ -6,14 +6,14 @@
  */
 
 import { find } from "./dom.js";
-import { ALIAS, columnsOf, hasRanges, visibleMethods } from "./methods.js";
+import { ALIAS, columnsOf, visibleMethods } from "./methods.js";
 import { state } from "./state.js";
 import { listTraces, recent } from "./traces.js";
 
 const PAPER = { "--ink": "#1d2025", "--line": "#d5d9df", "--quiet": "#5a616c", "--paper": "#ffffff",
   "--chart-1": "#0b5fa5", "--chart-2": "#b84a00", "--chart-3": "#00795a" };
 const NARROW = 520;
-/** Height that a line of the legend takes on a narrow screen. */
+/** Height that a line of the legend takes on a narrow screen; each method has one. */
 const LEGEND_LINE = 24;
 
 /** Colours of the page as it is, light or dark. */
@@ -58,7 +58,7 @@ export function countUnloggable() {
 }
 
 function describe(colours, narrow, methods) {
-  return { traces: listTraces(methods, colours), layout: lay(colours, narrow, methods) };
+  return { traces: listTraces(methods, colours, narrow), layout: lay(colours, narrow, methods) };
 }
 
 function lay(colours, narrow, methods) {
@@ -66,11 +66,10 @@ function lay(colours, narrow, methods) {
     gridcolor: colours["--line"], linecolor: colours["--line"], zeroline: false, automargin: true,
     tickfont: { color: colours["--quiet"] }, fixedrange: true,
   };
-  const more = methods.slice(1).map((method) => (hasRanges(method) ? 2 : 1));
-  const lines = more.reduce((sum, entries) => sum + entries, 0);
+  const tuned = methods.filter((method) => method !== "pretrained").length;
   return {
     autosize: true,
-    height: narrow ? 360 + LEGEND_LINE * lines : 440,
+    height: narrow ? 360 + LEGEND_LINE * tuned : 440,
     margin: { l: narrow ? 44 : 56, r: 12, t: 8, b: 40 },
     paper_bgcolor: "rgba(0,0,0,0)",
     plot_bgcolor: "rgba(0,0,0,0)",
@@ -78,16 +77,19 @@ function lay(colours, narrow, methods) {
     hovermode: "x unified",
     hoverlabel: { bgcolor: colours["--paper"], bordercolor: colours["--line"], font: { color: colours["--ink"] } },
     dragmode: false,
-    legend: { orientation: "h", y: -0.1, yanchor: "top", x: 0, itemclick: false, itemdoubleclick: false },
-    xaxis: { ...axis, showgrid: false },
-    yaxis: { ...axis, ...(state.scale === "log" ? tickLog(methods) : { tickformat: ",~g", nticks: narrow ? 5 : 8 }) },
+    legend: {
+      orientation: "h", traceorder: "normal", y: -0.1, yanchor: "top", x: 0, itemclick: false, itemdoubleclick: false,
+      ...(narrow && { entrywidth: 0.48, entrywidthmode: "fraction" }),
+    },
+    xaxis: { ...axis, showgrid: false, range: [recent(state.shown.history, narrow).ds[0], state.shown.forecast.ds.at(-1)] },
+    yaxis: { ...axis, ...(state.scale === "log" ? tickLog(methods, narrow) : { tickformat: ",~g", nticks: narrow ? 5 : 8 }) },
   };
 }
 
 /** A log axis: marks at 1, 2 and 5 where few powers of ten are shown, else at those alone. */
-function tickLog(methods) {
+function tickLog(methods, narrow) {
   const medians = methods.flatMap((method) => columnsOf(method)[ALIAS]);
-  const shown = [...recent(state.shown.history).y, ...medians].filter((y) => y > 0);
+  const shown = [...recent(state.shown.history, narrow).y, ...medians].filter((y) => y > 0);
   const powers = Math.log10(Math.max(...shown) / Math.min(...shown));
   return { type: "log", tickformat: ",~g", ...(powers < 3 ? { dtick: "D2" } : { tickformat: "~s" }) };
 }

@@ -3,7 +3,7 @@
 import { find } from "./dom.js";
 import { ALIAS, METHODS, columnsOf, levelsOf, visibleMethods } from "./methods.js";
 import { state } from "./state.js";
-import { count, date, number, percent, period } from "./words.js";
+import { count, moment, number, percent, period } from "./words.js";
 
 /** Say the forecast of the series shown. */
 export function sayForecast() {
@@ -11,11 +11,11 @@ export function sayForecast() {
   const { freq } = state.data;
   const end = forecast.ds.length - 1;
   const y = forecast[ALIAS][end];
-  find("forecast-title").textContent = `Forecast for ${date(forecast.ds[end], freq)}`;
+  find("forecast-title").textContent = `Forecast for ${moment(forecast.ds[end], freq)}`;
   find("headline").textContent = `About ${number(y)}`;
   const last = history.y.at(-1);
   const range = sayRange(forecast, end);
-  const change = last > 0 && y > 0 ? ` ${sayChange(y / last - 1)} the last value, ${number(last)} in ${date(history.ds.at(-1), freq)}.` : "";
+  const change = last > 0 && y > 0 ? ` ${sayChange(y / last - 1)} the last value, ${number(last)} in ${moment(history.ds.at(-1), freq)}.` : "";
   find("headline-more").textContent = `${range}${change}`;
   find("chart-text").textContent = describeChart();
 }
@@ -43,7 +43,7 @@ export function sayTuned(method) {
   const [y, before] = [tuned[ALIAS][end], plain[ALIAS][end]];
   const range = sayRange(tuned, end);
   const against = isSame(tuned, plain) ? "the same as without fine-tuning" : `without fine-tuning ${number(before)}`;
-  return `About ${number(y)} for ${date(tuned.ds[end], state.data.freq)}, ${against}. ${range}`.trim();
+  return `About ${number(y)} for ${moment(tuned.ds[end], state.data.freq)}, ${against}. ${range}`.trim();
 }
 
 /** Whether two forecasts are one, to the rounding of what computed them. */
@@ -61,7 +61,7 @@ function describeChart() {
   const tuned = visibleMethods().slice(1);
   const over = tuned.map((method) => `${METHODS[method].name}, ends at about ${number(columnsOf(method)[ALIAS][end])}`);
   return [
-    `The past from ${date(history.ds[0], freq)} to ${date(history.ds.at(-1), freq)} (${count(steps, period(freq))}), ending at ${number(last)},`,
+    `The past from ${moment(history.ds[0], freq)} to ${moment(history.ds.at(-1), freq)} (${count(steps, period(freq))}), ending at ${number(last)},`,
     ` and the forecast of the ${ahead} after it, which ends at about ${number(forecast[ALIAS][end])}.`,
     over.length && ` Laid over it: ${over.join("; ")}.`,
     " All numbers are in the table below.",

@@ -9,13 +9,16 @@ export const ALIAS = "ExpLSTM";
 export const LEVELS = [50, 80, 95];
 
 /**
- * In their order: name, name of the framework, variable of its colour, dash of its line, and hatch
- * of its ranges, which are plain for the pretrained model.
+ * In their order: name, name of the framework, variable of its colour, dash and markers of its line,
+ * and hatch of its ranges, which are plain for the pretrained model. Open squares around points: both
+ * are seen where the frameworks agree, as they should.
  */
 export const METHODS = {
   pretrained: { name: "Forecast", color: "--chart-1", dash: "solid" },
-  torch: { name: "Fine-tuned, PyTorch", framework: "PyTorch", color: "--chart-2", dash: "dash", hatch: "/" },
-  tensorflow: { name: "Fine-tuned, TensorFlow", framework: "TensorFlow", color: "--chart-3", dash: "dot", hatch: "\\" },
+  torch: { name: "Fine-tuned, PyTorch", framework: "PyTorch", color: "--chart-2", dash: "dash",
+    marker: { symbol: "square-open", size: 9 }, hatch: "/" },
+  tensorflow: { name: "Fine-tuned, TensorFlow", framework: "TensorFlow", color: "--chart-3", dash: "dot",
+    marker: { symbol: "circle", size: 4 }, hatch: "\\" },
 };
 
 /** Columns of a method's forecast of the series shown. */

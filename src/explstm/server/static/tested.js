@@ -82,9 +82,9 @@ export function sayTested(backend, verdicts) {
 function sayAgainst(tuned, plain) {
   const how = "Each test was forecast by a network that was fine-tuned in the same way on what came before the first of them.";
   if (!plain || tuned.loss === null || !plain.loss) return how;
-  const said = compare(1 - tuned.loss / plain.loss);
+  const [ours, theirs] = [number(tuned.loss), number(plain.loss)];
   return (
-    `Against the forecast without fine-tuning, its error was ${said} that one (MASE ${number(tuned.loss)} and ` +
-    `${number(plain.loss)}); whether that is more than luck was not tested. ${how}`
+    `It was ${compare(1 - tuned.loss / plain.loss)} that of the forecast without fine-tuning (MASE ${ours} and ` +
+    `${theirs}); whether that is more than luck was not tested. ${how}`
   );
 }

@@ -68,7 +68,9 @@ export async function layOver() {
   const fetched = [...state.tuned.values()].map(async (tuned) => {
     if (tuned.series === series) return;
     const { forecast, summary } = await api.readResult(tuned.job, series);
-    Object.assign(tuned, { series, shown: forecast, sentences: summary?.sentences ?? [] });
+    // A table of a job holds texts; where steps are numbered, they are numbers everywhere else.
+    const ds = typeof state.data.freq === "number" ? forecast.ds.map(Number) : forecast.ds;
+    Object.assign(tuned, { series, shown: { ...forecast, ds }, sentences: summary?.sentences ?? [] });
   });
   await Promise.all(fetched);
 }

@@ -24,19 +24,24 @@ import { fileName } from "./words.js";
  */
 export function showTuned(backend, key, redraw) {
   const tuned = state.tuned.get(backend);
-  const { name } = METHODS[backend];
+  const { name, framework } = METHODS[backend];
   const toggle = (what) => (checked) => {
     tuned[what] = checked;
     return redraw();
   };
-  const test = makeButton("Test it on your past", name, () => begin(backend, tuned, key));
+  const fetch = (text, what, kind) => makeButton(text, `${what} as ${text}, ${name}`, () => take(backend, kind));
+  const test = "Test it on your past";
   tuned.card.act(
-    makeBox(`Show ${METHODS[backend].framework} in the chart`, tuned.visible, toggle("visible")),
-    makeBox("with its ranges", tuned.ranges, toggle("ranges")),
-    makeButton("Forecast as CSV", name, () => take(backend, "csv")),
-    makeButton("Chart as PNG", name, () => take(backend, "png")),
-    makeButton("Chart as SVG", name, () => take(backend, "svg")),
-    test,
+    make(
+      "div",
+      { class: "boxes" },
+      makeBox(`Show ${framework} in the chart`, tuned.visible, toggle("visible")),
+      makeBox("with its ranges", tuned.ranges, toggle("ranges")),
+    ),
+    fetch("CSV", "Forecast", "csv"),
+    fetch("PNG", "Chart", "png"),
+    fetch("SVG", "Chart", "svg"),
+    makeButton(test, `${test}, ${name}`, () => begin(backend, tuned, key)),
   );
   const [kept] = keptJobs(key, "test").filter((job) => job.backend === backend && job.of === tuned.job);
   if (kept) begin(backend, tuned, key, kept.id);

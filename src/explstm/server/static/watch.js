@@ -27,11 +27,12 @@ async function follow(id, on) {
     card.note("Stopping …");
     await api.cancelJob(id);
   };
-  card.act(makeButton("Cancel", title, cancel));
+  card.act(makeButton("Cancel", `Cancel, ${title}`, cancel));
   const tell = { onState: (name) => card.say(name), onProgress: (data) => card.progress(data) };
   const job = await followJob(id, tell, new AbortController().signal);
   card.say(job.state, job.error?.message);
   const text = job.can_continue ? "Go on from where it stopped" : "Start again";
-  card.act(...(job.can_resume ? [makeButton(text, title, () => watchJob(api.resumeJob(id), on))] : []));
+  const again = () => watchJob(api.resumeJob(id), on);
+  card.act(...(job.can_resume ? [makeButton(text, `${text}, ${title}`, again)] : []));
   if (job.state === "done") await on.onDone(id);
 }
