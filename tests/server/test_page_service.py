@@ -77,7 +77,7 @@ def test_the_chart_is_what_the_api_answers(shown, answer):
 
 def test_the_svg_is_drawn_from_what_the_api_answers(shown, answer):
     root = ElementTree.fromstring(fetch(shown, "[data-take=svg]"))
-    paths = [e.get("d") for e in root.iter() if e.get("class") == "js-line"]
+    paths = [e.get("d") for e in root.iter() if e.get("class") == "js-line" and "L" in e.get("d")]
     lines = [np.array(re.findall(r"(-?[\d.]+),(-?[\d.]+)", path), float).T for path in paths]
     past, forecast = answer["history"], answer["forecast"]
     drawn_x, drawn_y = lines[-2]
