@@ -15,7 +15,7 @@ export function sayForecast() {
   find("headline").textContent = `About ${number(y)}`;
   const last = history.y.at(-1);
   const range = sayRange(forecast, end);
-  const change = last > 0 && y > 0 ? ` ${sayChange(y / last - 1)} the last value, ${number(last)} in ${moment(history.ds.at(-1), freq)}.` : "";
+  const change = last > 0 && y > 0 ? ` ${sayChange(y / last - 1)} the last value, ${number(last)} (${moment(history.ds.at(-1), freq)}).` : "";
   find("headline-more").textContent = `${range}${change}`;
   find("chart-text").textContent = describeChart();
 }

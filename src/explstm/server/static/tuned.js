@@ -52,7 +52,7 @@ async function begin(backend, tuned, key, id) {
   tuned.verdicts = await testTuned(backend, { steps: tuned.steps, id, onBegun });
   sayAll();
   const [title] = sayTested(backend, tuned.verdicts);
-  announce(`${METHODS[backend].name}: ${title.textContent}.`);
+  announce(`${METHODS[backend].name}: ${title.lastChild.textContent}.`);
 }
 
 /** Say what each forecast says of the series shown. */
