@@ -52,6 +52,7 @@ export function compare(skill) {
 /** A p-value in words. */
 function sayLuck(p) {
   const of = p < 0.001 ? "fewer than 1 in 1,000" : `about ${whole(Math.max(1, Math.round(100 * p)))} in 100`;
+  if (p > 0.99) return "Luck alone makes a difference like this in almost all cases.";
   const share = p < 0.005 && p >= 0.001 ? `about ${whole(Math.round(1000 * p))} in 1,000` : of;
   return `Luck alone makes a difference like this in ${share} cases.`;
 }
