@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import tzinfo
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -95,6 +96,7 @@ def parse_freq(freq: Freq) -> Rule:
     )
 
 
+@lru_cache(maxsize=256)
 def _parse_alias(alias: str) -> Any:
     """The pandas offset of an alias, older spellings ("M", "H") included; None if unknown."""
     spelled = re.fullmatch(r"(\d{0,6})([A-Za-z]+)(-[A-Z]{3})?", alias)

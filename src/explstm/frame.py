@@ -64,6 +64,7 @@ __all__ = [
     "future_ds",
     "keep_steps",
     "panel_frame",
+    "panel_of",
     "panel_series",
     "take_series",
 ]
@@ -97,11 +98,21 @@ def build_panel(
         UsageError: An argument that cannot be used.
         DataError: Data that cannot be used, with column, series and row.
     """
-    if fill not in FILLS:
-        raise UsageError(
-            "CONFIG_VALUE", f"fill={fill!r} is not a rule; use one of {', '.join(FILLS)}."
-        )
+    _check_fill(fill)
     columns = take_columns(df, id_col=id_col, time_col=time_col, target_col=target_col)
+    return panel_of(columns, freq=freq, fill=fill, min_length=min_length)
+
+
+def panel_of(
+    columns: Columns, *, freq: Freq | None = None, fill: Fill = "error", min_length: int = 1
+) -> Panel:
+    """Build a panel from columns that are typed; the arguments are those of :func:`build_panel`.
+
+    Raises:
+        UsageError: An argument that cannot be used.
+        DataError: Data that cannot be used, with column, series and row.
+    """
+    _check_fill(fill)
     columns, findings = sort_rows(columns)
     columns, dropped = drop_duplicates(columns)
     starts_N1 = np.searchsorted(columns.code_S, np.arange(len(columns.ids_N) + 1))
@@ -129,6 +140,13 @@ def build_panel(
 def as_panel(data: Any, **options: Any) -> Panel:
     """A panel as it is, or that of a table; the options are those of :func:`build_panel`."""
     return data if isinstance(data, Panel) else build_panel(data, **options)
+
+
+def _check_fill(fill: str) -> None:
+    if fill not in FILLS:
+        raise UsageError(
+            "CONFIG_VALUE", f"fill={fill!r} is not a rule; use one of {', '.join(FILLS)}."
+        )
 
 
 def _check_freq(freq: Freq, columns: Columns) -> Rule:

@@ -26,6 +26,7 @@ from explstm.calendar import Dates
 from explstm.delimited import MAX_HEADER, Dialect, read_header, split_exact, split_fast
 from explstm.errors import BackendNotInstalledError, DataError, UsageError
 from explstm.parsing import name_cells, parse_dates, quote
+from explstm.spreadsheets import restore_all
 from explstm.tables import DEFAULT_ID_COL, SINGLE_SERIES_ID, choose_columns, take_columns
 
 MAX_BYTES = 2 * 1024**3
@@ -268,6 +269,7 @@ def _type_columns(
         row = int(np.argmax(id_S.codes == np.argmax(blank_N)))
         cell = name_cells(id_col, index)(row)
         raise DataError("DATA_BAD_ID", f"{cell}: the id is empty; give every row an id.")
+    id_S = id_S.rename_categories(restore_all(list(id_S.categories)))
     name_date = name_cells(time_col, index, id_S.__getitem__)
     ds_S, zone = parse_dates(date_S, name_date, date_format=dialect.date_format)
     return _make_frame(id_S, ds_S, zone, y_S, columns, index)

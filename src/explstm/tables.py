@@ -115,14 +115,31 @@ def take_columns(table: Any, *, id_col: str, time_col: str, target_col: str) -> 
     ds_S, time_zone = _type_dates(column(time_col), name_cells(time_col, index, id_at))
     name_value = name_cells(target_col, index, id_at)
     y_S = _type_values(column(target_col), name_value)
+    _refuse_infinite(y_S, name_value)
+    layout = read_layout(table, id_col=id_col, time_col=time_col, target_col=target_col)
+    return Columns(ids_N, code_S, ds_S, y_S, time_zone, index, layout)
+
+
+def one_series(ds_S: Dates, y_S: npt.NDArray[np.float64]) -> Columns:
+    """Dates and values that are typed already and make one series, as columns of pandas.
+
+    Raises:
+        DataError: A value is infinite.
+    """
+    index = pd.RangeIndex(len(y_S), name="row")
+    layout = Layout(time_type=ds_S.dtype)
+    _refuse_infinite(y_S, name_cells(layout.target_col, index))
+    ids_N = np.array([SINGLE_SERIES_ID], dtype=object)
+    return Columns(ids_N, np.zeros(len(y_S), np.int64), ds_S, y_S, None, index, layout)
+
+
+def _refuse_infinite(y_S: npt.NDArray[np.float64], name_value: NameCell) -> None:
     if np.isinf(y_S).any():
         row = int(np.argmax(np.isinf(y_S)))
         raise DataError(
             "DATA_INFINITE",
             f"{name_value(row)}: found {y_S[row]}; every value must be a finite number.",
         )
-    layout = read_layout(table, id_col=id_col, time_col=time_col, target_col=target_col)
-    return Columns(ids_N, code_S, ds_S, y_S, time_zone, index, layout)
 
 
 def read_layout(table: Any, *, id_col: str, time_col: str, target_col: str) -> Layout:

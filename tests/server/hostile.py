@@ -298,6 +298,10 @@ def _json() -> list[Hostile]:
         Hostile("JSON of NaN", table("[1, 2]", "[1, NaN]"), kind),
         Hostile("JSON of infinity", table("[1, 2]", "[1, Infinity]"), kind),
         Hostile("JSON beyond float64", table("[1, 2]", "[1, 1e999]"), kind),
+        Hostile(
+            "JSON beyond float64 by day", table('["2024-01-01", "2024-02-01"]', "[1, 1e999]"), kind
+        ),
+        Hostile("JSON of one day twice", table('["2024-01-01", "2024-01-01"]', "[1, 2]"), kind),
         Hostile("JSON of whole numbers beyond all", table(f"[1, {'9' * 400}]", "[1, 2]"), kind),
         Hostile("JSON of two kinds of dates", table('[1, "2024-01-01"]', "[1, 2]"), kind),
         Hostile("JSON of texts as values", table("[1, 2]", '["a", "b"]'), kind),

@@ -56,6 +56,20 @@ def test_a_forecast_is_that_of_the_package(client: httpx.Client) -> None:
     np.testing.assert_allclose(found.iloc[:, 2:], expected.iloc[:, 2:], rtol=1e-6)
 
 
+@pytest.mark.parametrize("rows", [slice(None), slice(None, None, -1), [0, *range(144)]])
+def test_one_series_needs_no_ids(client: httpx.Client, rows: Any) -> None:
+    # As they are, out of order, and with a row twice; each is told alike with and without ids.
+    some = AIR.iloc[rows]
+    table = {"ds": some["ds"].dt.strftime("%Y-%m-%d").tolist(), "y": some["y"].tolist()}
+    named = {**table, "unique_id": ["series"] * len(some)}
+    asked = [{"table": each, "h": 12} for each in (table, named)]
+    bare, with_ids = (client.post("/forecast", json=each).json() for each in asked)
+    assert bare == with_ids
+    assert len(bare["findings"]) == (0 if len(some) == 144 and rows == slice(None) else 1)
+    expected = ExpLSTM().predict(AIR, h=12)
+    np.testing.assert_allclose(bare["forecast"]["ExpLSTM"], expected["ExpLSTM"], rtol=1e-6)
+
+
 def parquet_body() -> bytes:
     sink = io.BytesIO()
     AIR.to_parquet(sink)

@@ -2,7 +2,9 @@
 
 A cell turns the gates of all steps (what the inputs contribute, bias included) and the state before
 them into hidden states and the state after them, so that a sequence can be read in pieces. Its four
-gates lie side by side in the order input, forget, candidate, output.
+gates, in the order input, forget, candidate, output, lie side by side in the canonical weights, and
+apart from each other here (:func:`part_gates`): few series make steps so small that calls, copies
+and numbers turned into arrays are what they cost.
 
 **LSTM** (Hochreiter & Schmidhuber 1997; forget gate: Gers, Schmidhuber & Cummins 2000)::
 
@@ -21,7 +23,7 @@ stabiliser m that keeps both within float range and leaves h as it is::
 It starts from ``m = -inf``, nothing seen, so that h is a weighted mean of the candidates so far and
 the first step has n = 1. One of the two exponentials is always exactly 1, so n is never below 1.
 
-Axis letters: B series, T time, C channels, G gates (4 C).
+Axis letters: B series, T time, C channels, 4 gates.
 """
 
 from collections.abc import Callable
@@ -79,14 +81,20 @@ def start_state(spec: ModelSpec, size: int, n_series: int, dtype: DTypeLike) -> 
     return zeros_BC, zeros_BC, zeros_BC, np.full_like(zeros_BC, -np.inf)
 
 
+def part_gates(weights: Array) -> Array:
+    """Canonical weights (..., 4 C) of a kernel or a bias as (4, ..., C), a copy."""
+    parted = weights.reshape(*weights.shape[:-1], 4, -1)
+    return np.moveaxis(parted, -2, 0).copy()
+
+
 def run_cell(
-    spec: ModelSpec, gates_TBG: Array, recurrent_kernel: Array, state: State
+    spec: ModelSpec, gates_4TBC: Array, recurrent_kernel: Array, state: State
 ) -> tuple[Array, State]:
     """Read a sequence.
 
     Args:
         spec: Which cell, with which activations.
-        gates_TBG: What the inputs contribute to the gates, bias included; overwritten.
+        gates_4TBC: What the inputs contribute to the gates, bias included; overwritten.
         recurrent_kernel: Canonical, (C / heads, 4 C).
         state: Before the first step.
 
@@ -95,80 +103,102 @@ def run_cell(
     """
     run = run_lstm if spec.cell == "lstm" else run_slstm
     if spec.n_heads > 1:
-        mask = head_mask(gates_TBG.shape[2] // 4, spec.n_heads)
+        mask = head_mask(gates_4TBC.shape[3], spec.n_heads)
         recurrent_kernel = np.tile(recurrent_kernel, (spec.n_heads, 1)) * mask
-    return run(spec, gates_TBG, recurrent_kernel.astype(gates_TBG.dtype, copy=False), state)
+    kernel_4CC = part_gates(recurrent_kernel.astype(gates_4TBC.dtype, copy=False))
+    return run(spec, gates_4TBC, kernel_4CC, state)
 
 
 def run_lstm(
-    spec: ModelSpec, gates_TBG: Array, recurrent_kernel: Array, state: State
+    spec: ModelSpec, gates_4TBC: Array, kernel_4CC: Array, state: State
 ) -> tuple[Array, State]:
-    """Read a sequence with LSTM cells; arguments as of :func:`run_cell`."""
+    """Read a sequence with LSTM cells; arguments as of :func:`run_cell`, the kernel parted."""
     activation, gate, output = (
         ACTIVATION_FUNCTIONS[name]
         for name in (spec.activation, spec.recurrent_activation, spec.cell_output)
     )
-    size = len(recurrent_kernel)
-    hidden_TBC = np.empty((*gates_TBG.shape[:2], size), gates_TBG.dtype)
+    hidden_TBC = np.empty_like(gates_4TBC[0])
     hidden_BC, cell_BC = state
-    for t, gates_BG in enumerate(gates_TBG):
-        gates_BG += hidden_BC @ recurrent_kernel
-        open_BG = gate(gates_BG[:, : 2 * size])
-        candidate_BC = activation(gates_BG[:, 2 * size : 3 * size])
-        cell_BC = open_BG[:, size:] * cell_BC + open_BG[:, :size] * candidate_BC
-        hidden_BC = np.multiply(gate(gates_BG[:, 3 * size :]), output(cell_BC), out=hidden_TBC[t])
+    for t in range(len(hidden_TBC)):
+        gates_4BC = hidden_BC @ kernel_4CC
+        gates_4BC += gates_4TBC[:, t]
+        i_BC, f_BC = gate(gates_4BC[:2])
+        cell_BC = f_BC * cell_BC + i_BC * activation(gates_4BC[2])
+        hidden_BC = np.multiply(gate(gates_4BC[3]), output(cell_BC), out=hidden_TBC[t])
     return hidden_TBC, (hidden_BC, cell_BC)
 
 
 def run_slstm(
-    spec: ModelSpec, gates_TBG: Array, recurrent_kernel: Array, state: State
+    spec: ModelSpec, gates_4TBC: Array, kernel_4CC: Array, state: State
 ) -> tuple[Array, State]:
-    """Read a sequence with sLSTM cells; arguments as of :func:`run_cell`.
-
-    A step of few series is so small that calls and allocations are what it costs: the gates lie
-    apart from each other, and every step writes into the same arrays.
-    """
-    activation = ACTIVATION_FUNCTIONS[spec.activation]
-    gate = ACTIVATION_FUNCTIONS[spec.recurrent_activation]
-    n_steps, n_series, _ = gates_TBG.shape
-    size = len(recurrent_kernel)
-    inputs_T4BC = gates_TBG.reshape(n_steps, n_series, 4, size).transpose(0, 2, 1, 3)
-    kernel_4CC = np.ascontiguousarray(recurrent_kernel.reshape(size, 4, size).transpose(1, 0, 2))
-    hidden_TBC = np.empty((n_steps, n_series, size), gates_TBG.dtype)
-    gates_4BC = np.empty((4, n_series, size), gates_TBG.dtype)
+    """Read a sequence with sLSTM cells; arguments as of :func:`run_cell`, the kernel parted."""
+    hidden_TBC = np.empty_like(gates_4TBC[0])
+    gates_4BC = np.empty_like(gates_4TBC[:, 0])
     i_BC, f_BC, g_BC, o_BC = gates_4BC
+    squash = _choose_squash(spec, gates_4TBC, kernel_4CC, gates_4BC)
     hidden_BC, cell_BC, normaliser_BC, stabiliser_BC = (
         state[0],
         *(part.copy() for part in state[1:]),
     )
-    forget_BC, input_BC, kept_BC = (np.empty_like(cell_BC) for _ in range(3))
-    for t, inputs_4BC in enumerate(inputs_T4BC):
+    room_BC, zeros_BC = np.empty_like(cell_BC), np.zeros_like(cell_BC)
+    for t in range(len(hidden_TBC)):
         np.matmul(hidden_BC, kernel_4CC, out=gates_4BC)
-        gates_4BC += inputs_4BC
-        if spec.forget_gate == "exp":
-            np.add(stabiliser_BC, f_BC, out=kept_BC)
-        else:
-            _log_sigmoid(f_BC, forget_BC, out=kept_BC)
-            kept_BC += stabiliser_BC
-        np.maximum(kept_BC, i_BC, out=stabiliser_BC)
-        np.subtract(kept_BC, stabiliser_BC, out=forget_BC)
-        np.subtract(i_BC, stabiliser_BC, out=input_BC)
-        np.exp(forget_BC, out=forget_BC)
-        np.exp(input_BC, out=input_BC)
-        cell_BC *= forget_BC
-        cell_BC += input_BC * activation(g_BC)
-        normaliser_BC *= forget_BC
-        normaliser_BC += input_BC
+        gates_4BC += gates_4TBC[:, t]
+        squash()
+        if spec.forget_gate == "sigmoid":
+            _log_sigmoid(f_BC, room_BC, zeros_BC)
+        f_BC += stabiliser_BC
+        np.maximum(f_BC, i_BC, out=stabiliser_BC)
+        f_BC -= stabiliser_BC
+        i_BC -= stabiliser_BC
+        np.exp(f_BC, out=f_BC)
+        np.exp(i_BC, out=i_BC)
+        normaliser_BC *= f_BC
+        normaliser_BC += i_BC
+        i_BC *= g_BC
+        cell_BC *= f_BC
+        cell_BC += i_BC
         hidden_BC = np.divide(cell_BC, normaliser_BC, out=hidden_TBC[t])
-        hidden_BC *= gate(o_BC)
+        hidden_BC *= o_BC
     return hidden_TBC, (hidden_BC, cell_BC, normaliser_BC, stabiliser_BC)
 
 
-def _log_sigmoid(x: Array, room: Array, out: Array) -> None:
-    """``log(sigmoid(x))`` without overflow; ``room`` is an array of the same shape to work in."""
-    np.abs(x, out=room)
-    np.negative(room, out=room)
-    np.exp(room, out=room)
-    np.log1p(room, out=room)
-    np.minimum(x, 0, out=out)
-    out -= room
+def _choose_squash(
+    spec: ModelSpec, gates_4TBC: Array, kernel_4CC: Array, gates_4BC: Array
+) -> Callable[[], None]:
+    """How candidate and output gate of a step (4, B, C) are squashed, in place.
+
+    The usual pair takes one call, as ``sigmoid(x) = (1 + tanh(x / 2)) / 2``: what makes the output
+    gate is halved here, before the steps.
+    """
+    go_2BC = gates_4BC[2:]
+    g_BC, o_BC = go_2BC
+    activation = ACTIVATION_FUNCTIONS[spec.activation]
+    gate = ACTIVATION_FUNCTIONS[spec.recurrent_activation]
+    half_BC, ones_BC = np.full_like(o_BC, 0.5), np.ones_like(o_BC)
+
+    def squash_together() -> None:
+        nonlocal o_BC
+        np.tanh(go_2BC, out=go_2BC)
+        o_BC += ones_BC
+        o_BC *= half_BC
+
+    def squash_apart() -> None:
+        g_BC[...] = activation(g_BC)
+        o_BC[...] = gate(o_BC)
+
+    if (spec.activation, spec.recurrent_activation) != ("tanh", "sigmoid"):
+        return squash_apart
+    gates_4TBC[3] *= half_BC
+    kernel_4CC[3] *= half_BC.dtype.type(0.5)
+    return squash_together
+
+
+def _log_sigmoid(x_BC: Array, room_BC: Array, zeros_BC: Array) -> None:
+    """``log(sigmoid(x))`` in place, without overflow; ``room`` is an array to work in."""
+    np.abs(x_BC, out=room_BC)
+    np.negative(room_BC, out=room_BC)
+    np.exp(room_BC, out=room_BC)
+    np.log1p(room_BC, out=room_BC)
+    np.minimum(x_BC, zeros_BC, out=x_BC)
+    x_BC -= room_BC

@@ -28,13 +28,23 @@ from explstm.models.engine import (
 )
 from explstm.models.head import order_quantiles
 from explstm.models.losses import LossConfig, weighted_loss
-from explstm.models.numpy_cells import ACTIVATION_FUNCTIONS, State, run_cell, softplus, start_state
+from explstm.models.numpy_cells import (
+    ACTIVATION_FUNCTIONS,
+    State,
+    part_gates,
+    run_cell,
+    softplus,
+    start_state,
+)
 from explstm.models.spec import BATCH_NORM_EPSILON, ModelSpec
 
 BLOCK = 128
 """Series that pass the recurrent layers together."""
 GATES = 2**18
 """Gates, of all series and so many steps, that pass a layer before the next: they fit the cache."""
+
+PROJECTION = ("kernel", "bias")
+"""What turns the inputs of a layer into their part of the gates."""
 
 
 class NumpyEngine:
@@ -62,6 +72,11 @@ class NumpyEngine:
             parameter.name: np.array(weights[parameter.name], self._dtype, order="C")
             for parameter in self.spec.parameters
         }
+
+        self._projections_L = [
+            tuple(part_gates(self._weights[f"{self.spec.cell}_{i}/{part}"]) for part in PROJECTION)
+            for i in range(len(self.spec.hidden_sizes))
+        ]
 
     def dump_weights(self) -> dict[str, Array]:
         """Copies of all weights under their canonical names, float32."""
@@ -197,15 +212,13 @@ class NumpyEngine:
         return last_TBC, tuple(states_L)
 
     def _run_layer(self, i: int, input_TBC: Array, state: State) -> tuple[Array, State]:
-        kernel, recurrent_kernel, bias = (
-            self._weights[f"{self.spec.cell}_{i}/{part}"]
-            for part in ("kernel", "recurrent_kernel", "bias")
-        )
+        kernel_4FC, bias_4C = self._projections_L[i]
         n_steps, n_series, width = input_TBC.shape
-        gates_SG = input_TBC.reshape(-1, width) @ kernel
-        gates_SG += bias
-        gates_TBG = gates_SG.reshape(n_steps, n_series, -1)
-        return run_cell(self.spec, gates_TBG, recurrent_kernel, state)
+        gates_4SC = input_TBC.reshape(-1, width) @ kernel_4FC
+        gates_4SC += bias_4C[:, None]
+        gates_4TBC = gates_4SC.reshape(4, n_steps, n_series, -1)
+        recurrent_kernel = self._weights[f"{self.spec.cell}_{i}/recurrent_kernel"]
+        return run_cell(self.spec, gates_4TBC, recurrent_kernel, state)
 
     def _skip(self, hidden_RC: Array, features_RF: Array) -> Array:
         if not self.spec.residual:

@@ -15,8 +15,6 @@ last state; a follower that comes back with Last-Event-ID misses nothing, also a
 
 import asyncio
 import csv
-import io
-import itertools
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -24,10 +22,9 @@ from typing import Annotated, Any
 
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, FastAPI, Header, Query, Request, Response
-from fastapi.responses import FileResponse, StreamingResponse
+from fastapi.responses import FileResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
-from explstm.server.answers import neutralise
 from explstm.server.api import FAILURES
 from explstm.server.errors import ApiError
 from explstm.server.job_answers import JobAnswer, JobList, JobResult
@@ -37,6 +34,7 @@ from explstm.server.schemas import MAX_TEXT, Name, Problem
 from explstm.server.settings import Settings
 from explstm.server.uploads import StoredUpload, find_sample
 from explstm.server.workers import JobPool, QueueFullError
+from explstm.spreadsheets import restore
 
 ANSWERS = {**FAILURES, 409: FAILURES[404]}
 LOOK_SECONDS = 0.1
@@ -46,7 +44,6 @@ MAX_FOLLOWERS = 100
 MAX_LISTED = 200
 MAX_SERIES = 50
 MAX_FORECAST_ROWS = 100_000
-ROWS_AT_ONCE = 1000
 TYPES = {
     ".csv": "text/csv",
     ".json": "application/json",
@@ -217,8 +214,6 @@ def download(job: Found, name: str, pool: Pool) -> Response:
     if path is None:
         raise ApiError(404, "FILE_UNKNOWN", "the job has no such file; see its list of files.")
     headers = {"Content-Disposition": f'attachment; filename="{path.name}"'}
-    if path.suffix == ".csv":
-        return StreamingResponse(read_safely(path), media_type="text/csv", headers=headers)
     return FileResponse(path, media_type=TYPES[path.suffix], headers=headers)
 
 
@@ -268,25 +263,8 @@ def read_forecast(path: Path, series: set[str]) -> dict[str, list[Any]]:
         rows = csv.DictReader(file)
         columns: dict[str, list[Any]] = {name: [] for name in rows.fieldnames or ()}
         for row in rows:
+            row["unique_id"] = restore(row["unique_id"])
             if row["unique_id"] in series and len(columns["ds"]) < MAX_FORECAST_ROWS:
                 for name, text in row.items():
                     columns[name].append(text if name in ("unique_id", "ds") else float(text))
     return columns
-
-
-def read_safely(path: Path) -> Iterator[str]:
-    """The text of a table, in which no cell is a formula to a spreadsheet."""
-    with path.open(encoding="utf-8", newline="") as file:
-        reader = csv.reader(file)
-        while rows := list(itertools.islice(reader, ROWS_AT_ONCE)):
-            text = io.StringIO()
-            csv.writer(text).writerows([_make_safe(cell) for cell in row] for row in rows)
-            yield text.getvalue()
-
-
-def _make_safe(cell: str) -> str:
-    try:
-        float(cell)
-    except ValueError:
-        return neutralise(cell)
-    return cell

@@ -11,17 +11,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from explstm.errors import DataError, ExpLSTMError, UsageError
-from explstm.frame import build_panel
+from explstm.frame import build_panel, panel_of
 from explstm.panel import Panel
 from explstm.parsing import read_days
 from explstm.plain_text import shorten
 from explstm.reading import parse_table
 from explstm.seasonality import check_season_lengths
-from explstm.server.answers import restore
 from explstm.server.columns import (
     LONGEST_SHOWN,
     LOOKED_AT,
@@ -35,7 +33,7 @@ from explstm.server.errors import ApiError, from_package
 from explstm.server.samples import load_sample
 from explstm.server.schemas import DataRequest, Table
 from explstm.server.settings import Settings
-from explstm.tables import Layout
+from explstm.tables import Layout, one_series
 
 HEAD = 200_000
 """Bytes of a CSV that its columns are found in."""
@@ -118,15 +116,16 @@ def read_table_columns(table: Table, request: DataRequest) -> Panel:
         raise DataError(
             "DATA_COLUMN_TYPE", "table.ds mixes texts and integers; write all dates alike."
         )
-    dates = read_days(table.ds) if isinstance(table.ds[0], str) else None  # type: ignore[arg-type]
-    columns: dict[str, Any] = {
-        "ds": table.ds if dates is None else dates,
-        "y": np.array(table.y, dtype=np.float64),  # None becomes NaN
-    }
+    freq = to_freq(request.freq)
+    y_S = np.array(table.y, dtype=np.float64)  # None becomes NaN
+    days_S = read_days(table.ds) if isinstance(table.ds[0], str) else None  # type: ignore[arg-type]
+    if days_S is not None and table.unique_id is None:  # needs no table, which would cost more
+        return panel_of(one_series(days_S, y_S), freq=freq, fill=request.fill)
+    columns: dict[str, Any] = {"ds": table.ds if days_S is None else days_S, "y": y_S}
     if table.unique_id is not None:
         columns["unique_id"] = [str(name) for name in table.unique_id]
     frame = pd.DataFrame(columns, copy=False)
-    return build_panel(frame, freq=to_freq(request.freq), fill=request.fill)
+    return build_panel(frame, freq=freq, fill=request.fill)
 
 
 def to_freq(text: str | None) -> str | int | None:
@@ -194,7 +193,6 @@ def _read_columns(
     layout = Layout()
     panel = replace(
         panel,
-        ids_N=restore_ids(panel.ids_N),
         layout=replace(
             panel.layout,
             id_col=layout.id_col,
@@ -204,12 +202,6 @@ def _read_columns(
         ),
     )
     return Reading(panel, len(table), _show(previews), choice)
-
-
-def restore_ids(ids_N: npt.NDArray[np.object_]) -> npt.NDArray[np.object_]:
-    """Ids as they were before a CSV of ours marked them, unless two would become one."""
-    plain_N = np.array([restore(name) for name in ids_N.tolist()], dtype=object)
-    return plain_N if len(set(plain_N)) == len(plain_N) else ids_N
 
 
 def _too_large(name: str, found: str, limit: int) -> DataError:

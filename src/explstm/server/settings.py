@@ -132,14 +132,21 @@ def is_loopback(host: str) -> bool:
 def read_token(path: str | os.PathLike[str]) -> str:
     """The token that a file holds.
 
+    Secrets that others hand over (systemd's credentials, those of a container) belong to root and
+    can be read by a group made for the reader; such a file is as private as one's own.
+
     Raises:
         UsageError: The file cannot be read, or others than its owner may read it.
+
+    Source: PostgreSQL 17, 18.9.1, what it asks of the file of a private key.
     """
     file = Path(path)
     try:
-        if os.name == "posix" and file.stat().st_mode & 0o077:
+        if os.name == "posix" and not is_private(file.stat(), os.geteuid()):
             raise UsageError(
-                "SERVE_TOKEN", f"{path} can be read by others; run: chmod 600 on the token file."
+                "SERVE_TOKEN",
+                f"{path} can be read by others; run: chmod 600 on the token file (440 where it "
+                "belongs to root).",
             )
         token = file.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeError) as error:
@@ -151,3 +158,9 @@ def read_token(path: str | os.PathLike[str]) -> str:
             "SERVE_TOKEN", f"the token in {path} has signs beyond ASCII; use letters and digits."
         )
     return token
+
+
+def is_private(status: os.stat_result, user: int) -> bool:
+    """Whether nobody but a user, root, and whom root lets read, can read or change a file."""
+    from_root = status.st_uid == 0 != user
+    return not status.st_mode & (0o037 if from_root else 0o077)

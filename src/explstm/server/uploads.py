@@ -23,12 +23,12 @@ from pydantic_core import from_json
 from starlette.datastructures import ImmutableMultiDict
 from starlette.formparsers import MultiPartException
 
-from explstm.server.answers import neutralise
 from explstm.server.errors import ApiError, from_validation
 from explstm.server.reading import Source
 from explstm.server.samples import SAMPLES, load_sample
 from explstm.server.schemas import DataRequest, Table
 from explstm.server.settings import Settings
+from explstm.spreadsheets import neutralise
 
 Asked = TypeVar("Asked", bound=DataRequest)
 
