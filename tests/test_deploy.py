@@ -15,7 +15,6 @@ from packaging.specifiers import SpecifierSet
 from typer.main import get_command
 
 from explstm import cli
-from explstm.server.run import GRACE
 from explstm.server.security import OPEN_PATHS
 from explstm.server.settings import Settings, is_private, read_token
 
@@ -101,7 +100,7 @@ def test_the_container_is_run_with_options_that_exist(instructions):
     assert "127.0.0.1:{0}:{0}".format(asked["port"]) in options
     for limit in ("--read-only", "--cap-drop all", "no-new-privileges", "--memory", "--pids-limit"):
         assert limit in run
-    assert int(words[words.index("--stop-timeout") + 1]) > GRACE
+    assert int(words[words.index("--stop-timeout") + 1]) > Settings().stop_seconds
 
 
 # -------------------------------------------------------------------------------------- the unit
@@ -126,7 +125,7 @@ def test_the_unit_starts_what_exists(unit):
     assert str(asked["data"]) == f"%S/{unit['Service']['StateDirectory']}"
     for text in (source, PROGRAM.removesuffix("/bin/explstm"), "deploy/explstm.service"):
         assert text in README
-    assert int(unit["Service"]["TimeoutStopSec"]) > GRACE
+    assert int(unit["Service"]["TimeoutStopSec"]) > Settings().stop_seconds
 
 
 def test_the_unit_gives_away_as_little_as_it_can(unit):

@@ -114,6 +114,7 @@ def test_jobs_are_listed_newest_first_by_state(store):
     assert [job.id for job in store.find()] == [job.id for job in reversed(jobs)]
     assert [job.id for job in store.find(["done", "failed"])] == [jobs[2].id]
     assert len(store.find(limit=2)) == 2
+    assert store.count() == {"queued": 3, "done": 1}
 
 
 def test_what_was_told_outlives_a_kill(tmp_path):

@@ -28,9 +28,9 @@ from explstm.server.lanes import open_lanes
 from explstm.server.panels import Panels
 from explstm.server.reference import add_reference
 from explstm.server.schemas import Health
-from explstm.server.security import BodyTooLongError, Guard, too_long
+from explstm.server.security import OPEN_PATHS, BodyTooLongError, Guard, too_long
 from explstm.server.settings import Settings
-from explstm.server.uploads import Uploads
+from explstm.server.upload_store import Uploads
 
 CLIENT_LEFT = 499
 BY_STATUS = {404: "NOT_FOUND", 405: "METHOD"}
@@ -54,6 +54,7 @@ def make_app(settings: Settings) -> FastAPI:
         redoc_url=None,
     )
     app.state.settings, app.state.status = settings, "starting"
+    app.state.is_ending = lambda: app.state.status == "stopping"
     app.add_middleware(Guard, settings=settings, metrics=metrics)
     _add_failures(app, settings)
     _add_health(app, metrics)
@@ -150,7 +151,9 @@ def _add_health(app: FastAPI, metrics: Metrics) -> None:
         return Health(status=status)
 
     @app.get("/metrics", include_in_schema=False)
-    async def show_metrics() -> Response:
+    def show_metrics() -> Response:
+        jobs = getattr(app.state, "jobs", None)
+        metrics.count_jobs({} if jobs is None else jobs.counts())
         return Response(metrics.write(), headers={"content-type": METRICS_TYPE})
 
 
@@ -169,5 +172,16 @@ def _describe(app: FastAPI) -> dict[str, Any]:
         )
         schemas = described.setdefault("components", {}).setdefault("schemas", {})
         schemas |= more.get("$defs", {})
+        _describe_token(described, app.state.settings)
         app.openapi_schema = described
     return app.openapi_schema
+
+
+def _describe_token(described: dict[str, Any], settings: Settings) -> None:
+    """Say where the token is shown, and that without one every request is served."""
+    schemes = described["components"].setdefault("securitySchemes", {})
+    schemes["token"] = {"type": "http", "scheme": "bearer"}
+    described["security"] = [{"token": []}] if settings.token is not None else [{}, {"token": []}]
+    for path in OPEN_PATHS & described["paths"].keys():
+        for route in described["paths"][path].values():
+            route["security"] = []

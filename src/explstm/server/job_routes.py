@@ -4,6 +4,7 @@
     GET  /jobs                      -> JobList
     GET  /jobs/{id}                 -> JobAnswer
     GET  /jobs/{id}/events          server-sent events ``state`` and ``progress``; Last-Event-ID
+    DELETE /jobs/{id}               -> 204, it is gone with its files; 409 where it waits or runs
     POST /jobs/{id}/cancel          -> 202 JobAnswer; 409 where it has ended
     POST /jobs/{id}/resume          -> 202 JobAnswer; 409 where it waits, runs or is done
     GET  /jobs/{id}/result          ?series=ID&series=ID -> JobResult; 409 where it is not done
@@ -32,7 +33,8 @@ from explstm.server.job_kinds import JobRequest, Report
 from explstm.server.jobs import AGAIN, ENDED, STATE_EVENT, Event, Job
 from explstm.server.schemas import MAX_TEXT, Name, Problem
 from explstm.server.settings import Settings
-from explstm.server.uploads import StoredUpload, find_sample
+from explstm.server.upload_store import StoredUpload
+from explstm.server.uploads import find_sample
 from explstm.server.workers import JobPool, QueueFullError
 from explstm.spreadsheets import restore
 
@@ -40,7 +42,6 @@ ANSWERS = {**FAILURES, 409: FAILURES[404]}
 LOOK_SECONDS = 0.1
 RETRY_MS = 2000
 RETRY_AFTER = {"Retry-After": "30"}
-MAX_FOLLOWERS = 100
 MAX_LISTED = 200
 MAX_SERIES = 50
 MAX_FORECAST_ROWS = 100_000
@@ -70,6 +71,7 @@ def make_router(settings: Settings) -> APIRouter:
         ("", create, "POST", {"status_code": 202}),
         ("", show_all, "GET", {}),
         ("/{job_id}", show, "GET", {}),
+        ("/{job_id}", delete, "DELETE", {"status_code": 204}),
         ("/{job_id}/events", follow, "GET", {"response_class": EventSourceResponse}),
         ("/{job_id}/cancel", cancel, "POST", {"status_code": 202}),
         ("/{job_id}/resume", resume, "POST", {"status_code": 202}),
@@ -170,6 +172,12 @@ def show(job: Found, pool: Pool) -> JobAnswer:
     return describe(job, pool)
 
 
+def delete(job: Found, pool: Pool) -> None:
+    """Delete a job that has ended, with all that it made."""
+    if not pool.delete(job.id):
+        raise ApiError(409, "JOB_NOT_ENDED", f"the job is {job.state}; cancel it first.")
+
+
 def cancel(job: Found, pool: Pool) -> JobAnswer:
     """End a job that waits or runs."""
     cancelled = pool.cancel(job.id)
@@ -223,13 +231,15 @@ def download(job: Found, name: str, pool: Pool) -> Response:
 async def follow(
     job: Found,
     pool: Pool,
+    request: Request,
     last_event_id: Annotated[str, Header(max_length=MAX_TEXT)] = "",
 ) -> AsyncIterator[ServerSentEvent]:
     """Events of a job from the one after Last-Event-ID, to the end of the job."""
     seen, looked = int(last_event_id) if last_event_id.isdecimal() else 0, -1
     n_followers = pool.n_followers = pool.n_followers + 1
+    is_ending = request.app.state.is_ending
     try:
-        while not pool.is_stopping and n_followers <= MAX_FOLLOWERS:
+        while not is_ending() and n_followers <= pool.settings.max_followers:
             if looked != pool.n_told:
                 looked = pool.n_told
                 now, events = await run_sync(_look, pool, job.id, seen)

@@ -129,6 +129,12 @@ class SqliteJobs:
                 return None
             return _change(connection, job_id, changes)
 
+    def count(self) -> dict[State, int]:
+        """How many jobs there are in each state that one is in."""
+        with self._lock:
+            rows = self._connection.execute("SELECT state, COUNT(*) FROM job GROUP BY state")
+            return dict(rows.fetchall())
+
     def claim(self, now: float) -> Job | None:
         """Set the job that has waited longest to running, if one waits."""
         with self._transaction() as connection:
