@@ -1,15 +1,12 @@
 """The app: routes, what stands before them, and what lives as long as it.
 
-Contract: :func:`make_app` puts the parts together and does no work. The page, and jobs, are there
-where their modules are.
+Contract: :func:`make_app` puts the parts together and does no work.
 """
 
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from importlib import import_module
-from importlib.util import find_spec
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -24,7 +21,9 @@ from explstm.errors import ExpLSTMError
 from explstm.server import api
 from explstm.server.errors import ApiError, failure_body, from_package, from_validation
 from explstm.server.health import METRICS_TYPE, Metrics
+from explstm.server.job_routes import make_router
 from explstm.server.lanes import open_lanes
+from explstm.server.pages import add_pages
 from explstm.server.panels import Panels
 from explstm.server.reference import add_reference
 from explstm.server.schemas import Health
@@ -59,12 +58,9 @@ def make_app(settings: Settings) -> FastAPI:
     _add_failures(app, settings)
     _add_health(app, metrics)
     app.include_router(api.router)
-    if find_spec("explstm.server.job_routes") is not None:
-        jobs = import_module("explstm.server.job_routes")
-        app.include_router(jobs.make_router(settings), prefix=api.PREFIX)
+    app.include_router(make_router(settings), prefix=api.PREFIX)
     add_reference(app)
-    if find_spec("explstm.server.pages") is not None:
-        import_module("explstm.server.pages").add_pages(app)
+    add_pages(app)
     app.openapi = lambda: _describe(app)  # type: ignore[method-assign]
     return app
 
