@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from explstm.panel import Panel
+from explstm.server.data.reading import Source, read_source
 from explstm.server.errors import ApiError
-from explstm.server.reading import Source, read_source
 from explstm.server.schemas import InspectRequest
 from explstm.server.settings import Settings
 from server.hostile_arrow import SENTINEL, make_arrow, write_file, write_stream

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from explstm.server.answers import choose_format, show_dates
-from explstm.server.columns import guess_columns, preview_csv
+from explstm.server.data.columns import guess_columns, preview_csv
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from explstm.server.data.upload_store import Uploads
 from explstm.server.errors import ApiError
 from explstm.server.settings import Settings
-from explstm.server.upload_store import Uploads
 
 
 def keep(uploads: Uploads, size: int, name: str = "a.csv") -> str:

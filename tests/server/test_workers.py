@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from explstm.errors import BusyError
-from explstm.server import workers
-from explstm.server.job_kinds import REQUEST
-from explstm.server.jobs import AGAIN, ENDED, Job, new_id
+from explstm.server.jobs import workers
+from explstm.server.jobs.kinds import REQUEST
+from explstm.server.jobs.record import AGAIN, ENDED, Job, new_id
+from explstm.server.jobs.sqlite_store import SqliteJobs
+from explstm.server.jobs.workers import JobPool, QueueFullError
 from explstm.server.settings import Settings
-from explstm.server.sqlite_jobs import SqliteJobs
-from explstm.server.workers import JobPool, QueueFullError
 
 QUICK = {"kind": "fine-tune", "sample": "air-passengers", "h": 4, "max_steps": 5}
 LONG = {**QUICK, "max_steps": 20_000}

@@ -32,14 +32,23 @@ from explstm.server.answers import (
     show_dates,
     write_table,
 )
+from explstm.server.data.reading import Source, read_source
+from explstm.server.data.samples import SAMPLES, load_sample
+from explstm.server.data.upload_store import Uploads
+from explstm.server.data.uploads import (
+    DESCRIBED,
+    choose_source,
+    find_sample,
+    keep_sample,
+    parse_request,
+    receive,
+)
 from explstm.server.errors import ApiError
 from explstm.server.forecasting import Order, forecast_together
 from explstm.server.inspection import describe, list_series
 from explstm.server.judging import write_backtest, write_growth
 from explstm.server.lanes import Forecaster, Reader
 from explstm.server.panels import Known, Panels
-from explstm.server.reading import Source, read_source
-from explstm.server.samples import SAMPLES, load_sample
 from explstm.server.schemas import (
     MAX_HORIZON,
     BacktestAnswer,
@@ -58,15 +67,6 @@ from explstm.server.schemas import (
     SeriesPage,
 )
 from explstm.server.settings import Settings
-from explstm.server.upload_store import Uploads
-from explstm.server.uploads import (
-    DESCRIBED,
-    choose_source,
-    find_sample,
-    keep_sample,
-    parse_request,
-    receive,
-)
 
 PREFIX = "/api/v1"
 STRETCH = 24

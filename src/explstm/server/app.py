@@ -19,9 +19,10 @@ from starlette.requests import ClientDisconnect
 from explstm import __version__
 from explstm.errors import ExpLSTMError
 from explstm.server import api
+from explstm.server.data.upload_store import Uploads
 from explstm.server.errors import ApiError, failure_body, from_package, from_validation
 from explstm.server.health import METRICS_TYPE, Metrics
-from explstm.server.job_routes import make_router
+from explstm.server.jobs.routes import make_router
 from explstm.server.lanes import open_lanes
 from explstm.server.pages import add_pages
 from explstm.server.panels import Panels
@@ -29,7 +30,6 @@ from explstm.server.reference import add_reference
 from explstm.server.schemas import Health
 from explstm.server.security import OPEN_PATHS, BodyTooLongError, Guard, too_long
 from explstm.server.settings import Settings
-from explstm.server.upload_store import Uploads
 
 CLIENT_LEFT = 499
 BY_STATUS = {404: "NOT_FOUND", 405: "METHOD"}

@@ -21,7 +21,7 @@ from explstm.options import DataOptions
 from explstm.panel import Panel
 from explstm.pipeline import fit_file, forecast_file
 from explstm.runfolder import RECORD, RunFolder
-from explstm.server import job_kinds as kinds
+from explstm.server.jobs import kinds
 
 Progress = Callable[[dict[str, Any]], None]
 REPORT_PARTS = 4

@@ -19,12 +19,12 @@ from pydantic_core import from_json
 from starlette.datastructures import ImmutableMultiDict
 from starlette.formparsers import MultiPartException
 
+from explstm.server.data.reading import Source
+from explstm.server.data.samples import SAMPLES, load_sample
+from explstm.server.data.upload_store import Uploads
 from explstm.server.errors import ApiError, from_validation
-from explstm.server.reading import Source
-from explstm.server.samples import SAMPLES, load_sample
 from explstm.server.schemas import DataRequest, Table
 from explstm.server.settings import Settings
-from explstm.server.upload_store import Uploads
 from explstm.spreadsheets import neutralise
 
 Asked = TypeVar("Asked", bound=DataRequest)

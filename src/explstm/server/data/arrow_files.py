@@ -24,8 +24,8 @@ from flatbuffers.table import Table
 from explstm.columnar import take_arrow
 from explstm.errors import DataError
 from explstm.plain_text import shorten
-from explstm.server.columns import LONGEST_SHOWN, Preview, preview_batch
-from explstm.server.file_failures import damage_told, damaged, too_large
+from explstm.server.data.columns import LONGEST_SHOWN, Preview, preview_batch
+from explstm.server.data.file_failures import damage_told, damaged, too_large
 from explstm.server.settings import Settings
 from explstm.tables import choose_columns
 

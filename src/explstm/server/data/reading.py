@@ -20,8 +20,8 @@ from explstm.parsing import read_days
 from explstm.plain_text import shorten
 from explstm.reading import parse_table
 from explstm.seasonality import check_season_lengths
-from explstm.server.arrow_files import check_arrow, is_arrow, read_arrow
-from explstm.server.columns import (
+from explstm.server.data.arrow_files import check_arrow, is_arrow, read_arrow
+from explstm.server.data.columns import (
     LONGEST_SHOWN,
     SHOWN,
     Preview,
@@ -29,10 +29,10 @@ from explstm.server.columns import (
     preview_csv,
     preview_table,
 )
+from explstm.server.data.file_failures import too_large
+from explstm.server.data.parquet_files import check_parquet, is_parquet
+from explstm.server.data.samples import load_sample
 from explstm.server.errors import ApiError, from_package
-from explstm.server.file_failures import too_large
-from explstm.server.parquet_files import check_parquet, is_parquet
-from explstm.server.samples import load_sample
 from explstm.server.schemas import MAX_TEXT, DataRequest, Table
 from explstm.server.settings import Settings
 from explstm.tables import Layout, one_series

@@ -3,8 +3,8 @@
 Contract: a job is deleted with its folder; one that has not ended is never deleted.
 """
 
-from explstm.server.job_folders import JobFolders
-from explstm.server.jobs import ENDED, JobStore
+from explstm.server.jobs.folders import JobFolders
+from explstm.server.jobs.record import ENDED, JobStore
 from explstm.server.settings import Settings
 
 ALL = 1_000_000

@@ -19,8 +19,8 @@ from pathlib import Path
 from queue import Empty, Queue
 from typing import Any
 
-from explstm.server.job_process import Task, say_memory
-from explstm.server.jobs import Job
+from explstm.server.jobs.process import Task, say_memory
+from explstm.server.jobs.record import Job
 from explstm.server.settings import Settings
 from explstm.storage import parse_json
 
@@ -64,7 +64,7 @@ class JobRun:
         )
         with (folder / LOG).open("ab") as errors:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "explstm.server.job_process"],
+                [sys.executable, "-P", "-m", "explstm.server.jobs.process"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,

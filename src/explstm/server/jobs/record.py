@@ -34,7 +34,7 @@ class Job:
 
     Attributes:
         id: 128 random bits, so that no link to a job can be guessed.
-        kind: What it does, see :mod:`explstm.server.job_kinds`.
+        kind: What it does, see :mod:`explstm.server.jobs.kinds`.
         arguments: The checked request, as JSON values.
         state: Where it stands.
         created: When it was asked for, in seconds since 1970 (UTC), as all times here.

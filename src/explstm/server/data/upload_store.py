@@ -12,8 +12,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from explstm.server.data.reading import Source
 from explstm.server.errors import ApiError
-from explstm.server.reading import Source
 from explstm.server.settings import Settings
 
 FOLDER = "uploads"

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from explstm.errors import ModelFileError
-from explstm.server.jobs import ENDED, STATE_EVENT, Event, Job, State
+from explstm.server.jobs.record import ENDED, STATE_EVENT, Event, Job, State
 
 LAYOUT = 1
 _TABLES = """

@@ -27,15 +27,15 @@ from fastapi.responses import FileResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from explstm.server.api import FAILURES
+from explstm.server.data.upload_store import StoredUpload
+from explstm.server.data.uploads import find_sample
 from explstm.server.errors import ApiError
-from explstm.server.job_answers import JobAnswer, JobList, JobResult
-from explstm.server.job_kinds import JobRequest, Report
-from explstm.server.jobs import AGAIN, ENDED, STATE_EVENT, Event, Job
+from explstm.server.jobs.answers import JobAnswer, JobList, JobResult
+from explstm.server.jobs.kinds import JobRequest, Report
+from explstm.server.jobs.record import AGAIN, ENDED, STATE_EVENT, Event, Job
+from explstm.server.jobs.workers import JobPool, QueueFullError
 from explstm.server.schemas import MAX_TEXT, Name, Problem
 from explstm.server.settings import Settings
-from explstm.server.upload_store import StoredUpload
-from explstm.server.uploads import find_sample
-from explstm.server.workers import JobPool, QueueFullError
 from explstm.spreadsheets import restore
 
 ANSWERS = {**FAILURES, 409: FAILURES[404]}

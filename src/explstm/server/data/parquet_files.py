@@ -7,8 +7,8 @@ Contract: :func:`check_parquet` reads the footer and the first rows; the whole i
 from typing import Any
 
 from explstm.columnar import is_text
-from explstm.server.columns import LOOKED_AT, Preview, preview_batch
-from explstm.server.file_failures import damage_told, too_large
+from explstm.server.data.columns import LOOKED_AT, Preview, preview_batch
+from explstm.server.data.file_failures import damage_told, too_large
 from explstm.server.settings import Settings
 
 LARGEST_FOOTER = 100_000
