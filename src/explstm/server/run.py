@@ -78,4 +78,5 @@ def _choose_protocol(settings: Settings) -> Any:
         BoundedProtocol,
         max_head_bytes=settings.max_header_bytes,
         head_seconds=settings.idle_seconds,
+        body_seconds=settings.read_seconds + settings.idle_seconds,  # the app answers before
     )

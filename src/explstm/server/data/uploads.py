@@ -77,7 +77,10 @@ async def receive(request: Request, path: Path, settings: Settings) -> Received:
                 return Received(media_type, b"", request.query_params, "the body")
     except TimeoutError:
         raise ApiError(
-            408, "BODY_TOO_SLOW", f"the body took longer than {settings.read_seconds:.0f} seconds."
+            408,
+            "BODY_TOO_SLOW",
+            f"the body took longer than {settings.read_seconds:.0f} seconds.",
+            {"Connection": "close"},
         ) from None
     raise ApiError(
         415,
