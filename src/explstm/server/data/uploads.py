@@ -66,22 +66,15 @@ async def receive(request: Request, path: Path, settings: Settings) -> Received:
         ApiError: It is of another kind, damaged, too long or too slow.
     """
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    try:
-        async with asyncio.timeout(settings.read_seconds):
-            if media_type == "application/json":
-                return await _receive_json(request, settings)
-            if media_type == FORM:
-                return await _receive_form(request, path)
-            if media_type in RAW:
-                await _write(path, request.stream())
-                return Received(media_type, b"", request.query_params, "the body")
-    except TimeoutError:
-        raise ApiError(
-            408,
-            "BODY_TOO_SLOW",
-            f"the body took longer than {settings.read_seconds:.0f} seconds.",
-            {"Connection": "close"},
-        ) from None
+    if media_type == "application/json":
+        body = await receive_json(request, settings)
+        return Received(media_type, body, request.query_params, None)
+    async with _in_time(settings):
+        if media_type == FORM:
+            return await _receive_form(request, path)
+        if media_type in RAW:
+            await _write(path, request.stream())
+            return Received(media_type, b"", request.query_params, "the body")
     raise ApiError(
         415,
         "CONTENT_TYPE",
@@ -89,17 +82,38 @@ async def receive(request: Request, path: Path, settings: Settings) -> Received:
     )
 
 
-async def _receive_json(request: Request, settings: Settings) -> Received:
+async def receive_json(request: Request, settings: Settings) -> bytes:
+    """Receive a body of JSON, which is shorter than a file may be.
+
+    Raises:
+        ApiError: It is too long or too slow.
+    """
     body = bytearray()
-    async for piece in request.stream():
-        body += piece
-        if len(body) > settings.max_json_bytes:
-            raise ApiError(
-                413,
-                "JSON_TOO_LONG",
-                f"the JSON is longer than {settings.max_json_bytes:,} bytes; send a file.",
-            )
-    return Received("application/json", bytes(body), request.query_params, None)
+    async with _in_time(settings):
+        async for piece in request.stream():
+            body += piece
+            if len(body) > settings.max_json_bytes:
+                raise ApiError(
+                    413,
+                    "JSON_TOO_LONG",
+                    f"the JSON is longer than {settings.max_json_bytes:,} bytes; send a file.",
+                    {"Connection": "close"},  # the rest is not read
+                )
+    return bytes(body)
+
+
+@contextlib.asynccontextmanager
+async def _in_time(settings: Settings) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(settings.read_seconds):
+            yield
+    except TimeoutError:
+        raise ApiError(
+            408,
+            "BODY_TOO_SLOW",
+            f"the body took longer than {settings.read_seconds:.0f} seconds.",
+            {"Connection": "close"},
+        ) from None
 
 
 async def _receive_form(request: Request, path: Path) -> Received:
