@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from explstm.server.data.reading import read_source
 from explstm.server.data.upload_store import Uploads
 from explstm.server.errors import ApiError
+from explstm.server.schemas import InspectRequest
 from explstm.server.settings import Settings
 
 
@@ -44,6 +46,20 @@ def test_they_go_after_their_time(tmp_path, monkeypatch):
     with pytest.raises(ApiError):
         uploads.take(kept)
     assert files(tmp_path) == set()
+
+
+def test_what_is_forgotten_while_a_request_waits_is_told_as_such(tmp_path):
+    settings = Settings(data=tmp_path)
+    uploads = Uploads(settings)
+    taken = uploads.take(keep(uploads, 1))
+    uploads.drop(taken.path.name)
+    for read in (
+        lambda: taken.content,
+        lambda: read_source(taken.source, InspectRequest(), settings),
+    ):
+        with pytest.raises(ApiError) as found:
+            read()
+        assert (found.value.status, found.value.code) == (404, "DATA_UNKNOWN")
 
 
 def test_no_name_of_a_client_becomes_one_of_a_file(tmp_path):

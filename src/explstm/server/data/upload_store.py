@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from explstm.server.data.reading import Source
+from explstm.server.data.reading import Source, upload_gone
 from explstm.server.errors import ApiError
 from explstm.server.settings import Settings
 
@@ -37,8 +37,15 @@ class StoredUpload:
 
     @property
     def content(self) -> bytes:
-        """Its bytes."""
-        return self.path.read_bytes()
+        """Its bytes.
+
+        Raises:
+            ApiError: 404, it was forgotten meanwhile.
+        """
+        try:
+            return self.path.read_bytes()
+        except FileNotFoundError:
+            raise upload_gone() from None
 
     @property
     def source(self) -> Source:
@@ -93,9 +100,7 @@ class Uploads:
         """
         self.expire()
         if data_id not in self._kept:
-            raise ApiError(
-                404, "DATA_UNKNOWN", "there is no such upload, or no longer; send the file again."
-            )
+            raise upload_gone()
         return self._kept[data_id]
 
     def drop(self, data_id: str) -> None:
