@@ -98,5 +98,3 @@ def test_processes_that_do_not_start_are_told_of_and_do_not_hinder_the_end(
     asyncio.run(live())
     assert "the processes could not be started" in caplog.text
     assert not (tmp_path / "uploads").exists()
-
-

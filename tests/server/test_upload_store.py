@@ -99,3 +99,17 @@ def test_only_so_many_come_in_at_once(tmp_path):
             pass
 
     asyncio.run(send())
+
+
+def test_json_has_room_of_its_own(tmp_path):
+    uploads = Uploads(Settings(data=tmp_path, uploads_at_once=1, waiting=2))
+
+    async def send() -> None:
+        json = {"of_file": False}
+        async with uploads.spool(), uploads.spool(**json), uploads.spool(**json):
+            for kind in ({}, json):
+                with pytest.raises(ApiError):
+                    async with uploads.spool(**kind):
+                        pass
+
+    asyncio.run(send())

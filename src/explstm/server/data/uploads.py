@@ -30,6 +30,7 @@ from explstm.spreadsheets import neutralise
 Asked = TypeVar("Asked", bound=DataRequest)
 
 FILE_FIELD = "file"
+JSON = "application/json"
 FORM = "multipart/form-data"
 DESCRIBED = (
     *("text/csv", "application/vnd.apache.parquet", "application/vnd.apache.arrow.stream"),
@@ -59,14 +60,24 @@ class Received:
     name: str | None
 
 
+def media_type_of(request: Request) -> str:
+    """The type of a body, without its parameters."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def brings_file(request: Request) -> bool:
+    """Whether a body is a file, or may hold one."""
+    return media_type_of(request) != JSON
+
+
 async def receive(request: Request, path: Path, settings: Settings) -> Received:
     """Receive a body; a file goes to ``path``.
 
     Raises:
         ApiError: It is of another kind, damaged, too long or too slow.
     """
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type == "application/json":
+    media_type = media_type_of(request)
+    if media_type == JSON:
         body = await receive_json(request, settings)
         return Received(media_type, body, request.query_params, None)
     async with _in_time(settings):
@@ -151,7 +162,7 @@ def parse_request(received: Received, model: type[Asked]) -> Asked:
         ApiError: It is no such request.
     """
     try:
-        if received.media_type == "application/json":
+        if received.media_type == JSON:
             return model.model_validate_json(received.body)
         return model.model_validate(collect_fields(received.fields, model))
     except ValidationError as error:

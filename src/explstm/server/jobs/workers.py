@@ -200,7 +200,7 @@ class JobPool:
             return replace(job, state="failed", error=error)
 
     def _record(self, job: Job) -> None:
-        """Write down how a job ended, as soon as the store lets; if never, the next start finds it."""
+        """Write down how a job ended, when the store lets; if never, the next start finds out."""
         changes = {"state": job.state, "error": job.error, "ended": time.time()}
         while True:
             try:
