@@ -152,7 +152,7 @@ async def open_case(
             if alone and is_small(len(asked.table.ds), asked.table.n_series, asked, office):
                 yield Case(asked, None)
                 return
-        source = choose_source(received, asked, path, office.uploads)
+        source = await choose_source(received, asked, path, office.uploads)
         plain = as_plain(asked)
         can_return = asked.data is not None or asked.sample is not None
         known = await office.panels.get(
@@ -205,7 +205,7 @@ async def inspect(request: Request) -> Response:
     async with office.uploads.spool(of_file=brings_file(request)) as path:
         received = await receive(request, path, office.settings)
         asked = parse_request(received, InspectRequest)
-        source = choose_source(received, asked, path, office.uploads)
+        source = await choose_source(received, asked, path, office.uploads)
         if source.kind == "sample":
             keep_sample(path, source.name)
         if asked.data is None:

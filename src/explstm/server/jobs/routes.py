@@ -29,6 +29,7 @@ from fastapi.routing import APIRoute
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from explstm.server.api import FAILURES
+from explstm.server.answers import JSON
 from explstm.server.data.upload_store import StoredUpload
 from explstm.server.data.uploads import find_sample, receive_json
 from explstm.server.errors import ApiError
@@ -50,10 +51,16 @@ MAX_SERIES = 50
 MAX_FORECAST_ROWS = 100_000
 TYPES = {
     ".csv": "text/csv",
-    ".json": "application/json",
+    ".json": JSON,
     ".html": "text/html",
     ".safetensors": "application/octet-stream",
 }
+
+DOWNLOADS = {
+    kind: {"schema": {} if kind == JSON else {"type": "string", "format": "binary"}}
+    for kind in TYPES.values()
+}
+"""What a file may be, for the description."""
 
 
 def make_router(settings: Settings) -> APIRouter:
@@ -85,7 +92,12 @@ def make_router(settings: Settings) -> APIRouter:
         ("/{job_id}/cancel", cancel, "POST", {"status_code": 202}),
         ("/{job_id}/resume", resume, "POST", {"status_code": 202}),
         ("/{job_id}/result", show_result, "GET", {}),
-        ("/{job_id}/files/{name}", download, "GET", {"response_class": FileResponse}),
+        (
+            "/{job_id}/files/{name}",
+            download,
+            "GET",
+            {"response_class": FileResponse, "responses": {200: {"content": DOWNLOADS}}},
+        ),
     ):
         router.add_api_route(path, route, methods=[method], **more)
     return router
