@@ -28,8 +28,8 @@ from fastapi.responses import FileResponse
 from fastapi.routing import APIRoute
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
-from explstm.server.api import FAILURES
 from explstm.server.answers import JSON
+from explstm.server.api import FAILURES
 from explstm.server.data.upload_store import StoredUpload
 from explstm.server.data.uploads import find_sample, receive_json
 from explstm.server.errors import ApiError

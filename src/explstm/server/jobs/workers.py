@@ -38,6 +38,15 @@ class QueueFullError(BusyError):
     """So many jobs wait that no more are taken now."""
 
 
+def open_store(settings: Settings) -> SqliteJobs:
+    """The record of jobs that a server keeps by default.
+
+    Raises:
+        ModelFileError: It cannot be read.
+    """
+    return SqliteJobs(settings.data / "jobs.db")
+
+
 @dataclass
 class JobPool:
     """Runs the jobs of a store.
@@ -81,7 +90,7 @@ class JobPool:
         """
         self.folders.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._held.enter_context(hold_lock(self.folders.root))
-        self.store = store or SqliteJobs(self.settings.data / "jobs.db")
+        self.store = store or open_store(self.settings)
         self._held.callback(self.store.close)
         recover(self.store, self.folders, time.time())
         targets = [*[self._work] * self.settings.workers, self._keep_house]
