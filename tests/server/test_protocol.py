@@ -1,6 +1,7 @@
 """Heads of requests: bounded in size and time, whoever sends them."""
 
 import json
+import re
 import socket
 import time
 from collections.abc import Iterator
@@ -107,6 +108,34 @@ def test_a_body_in_drops_does_not_hold_a_connection_whatever_was_answered(
         except OSError:
             pass  # it has ended
     assert found.split()[1] == status
+
+
+@pytest.mark.parametrize("takes", [False, True])
+def test_an_answer_that_nobody_takes_is_let_go(service: Live, takes: bool) -> None:
+    asked = json.dumps({"sample": "sales", "h": 1000, "level": list(range(50, 95, 5))}).encode()
+    head = (
+        b"POST /api/v1/forecast HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+        b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(asked)
+    )
+    with socket.socket() as line:
+        line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        line.settimeout(60)
+        line.connect(("127.0.0.1", service.port))
+        line.sendall(head + asked)
+        found = line.recv(4096)
+        length = int(re.search(rb"content-length: (\d+)", found)[1])
+        whole = length + found.index(b"\r\n\r\n") + 4
+        n_found = len(found)
+        deadline = time.monotonic() + 10  # more than twice as long as nothing may be taken
+        try:
+            while time.monotonic() < deadline:
+                time.sleep(0.005)
+                n_found += len(line.recv(4096)) if takes else 0
+            while piece := line.recv(MIB):
+                n_found += len(piece)
+        except ConnectionResetError:
+            pass
+    assert length > 8 * MIB and (n_found == whole) == takes
 
 
 def test_a_connection_serves_one_request_after_the_other(service: Live) -> None:

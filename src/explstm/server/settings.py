@@ -39,7 +39,8 @@ class Settings:
         max_backtest_rows: Most rows of a quick backtest: series times windows times horizon.
         keep_uploads_for: Seconds that an upload is kept.
         max_upload_bytes: All uploads together; the oldest go first.
-        read_seconds: Longest time to receive a body.
+        read_seconds: Longest time to receive a body. The connection ends ``idle_seconds`` after
+            it, and where nothing of an answer is taken for so long.
         work_seconds: Longest time to work on one request.
         work_memory: Address space of the process that reads uploads.
         waiting: Requests that may wait for work, and those of JSON that may be there at all; more
