@@ -16,7 +16,6 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from explstm.server.errors import ApiError, failure_body
 
-
 LEAST_TAKEN = 16_384
 """Bytes of an answer that a client takes in the time that a body may take."""
 
