@@ -41,7 +41,7 @@ from peer_lstms import (
 )
 
 from explstm.datasets.competitions import Group, load_groups
-from explstm.trial import THREADS
+from explstm.apart import THREADS
 
 # Chosen on the held-out ends, see docs/lab-log.md: what gets low early; the rest are defaults.
 EXPLSTM: dict[str, Any] = {
