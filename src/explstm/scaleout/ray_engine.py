@@ -11,10 +11,10 @@ network.
 import os
 import secrets
 import shutil
+import socket
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,11 @@ from explstm.scaleout.engines import Lost, do_task
 OBJECT_STORE_BYTES = 200 * 2**20
 """Results are counts, and data go through files."""
 QUIET: Mapping[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
-QUIET_ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+QUIET_ENVIRONMENT = {
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # which Ray warns of where it is not set
+    "RAY_USAGE_STATS_ENABLED": "0",
+}
+KNOCK_SECONDS = 10.0
 LONGEST_TEMPORARY = 40
 """Characters of a folder for temporary files: the paths of sockets below it have at most 107."""
 
@@ -87,6 +91,7 @@ def open_ray(workers: int | None, address: str | None) -> Iterator[RayEngine]:
         UsageError: No cluster answers there, or it has fewer CPUs than workers.
     """
     address = address or os.environ.get("RAY_ADDRESS")
+    address = None if address == "local" else address
     with ExitStack() as held:
         held.enter_context(_set_environment(QUIET_ENVIRONMENT))
         ray = _import_ray()
@@ -111,7 +116,7 @@ def _begin_cluster(ray: Any, workers: int | None) -> Iterator[None]:
         descriptor = os.open(token, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w") as file:
             file.write(secrets.token_hex(32))
-        with _set_environment({"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)}):
+        with _authenticate(ray, RAY_AUTH_MODE="token", RAY_AUTH_TOKEN_PATH=str(token)):
             with one_thread():
                 ray.init(
                     "local",
@@ -132,8 +137,9 @@ def _begin_cluster(ray: Any, workers: int | None) -> Iterator[None]:
 @contextmanager
 def _join_cluster(ray: Any, address: str) -> Iterator[None]:
     """Connect to a cluster that runs, with the token that Ray's own settings name."""
-    with _set_environment({"RAY_AUTH_MODE": os.environ.get("RAY_AUTH_MODE", "token")}):
+    with _authenticate(ray, RAY_AUTH_MODE=os.environ.get("RAY_AUTH_MODE", "token")):
         try:
+            _knock(address)
             ray.init(address, **QUIET)
         except Exception as error:  # of many classes, some of them private
             reason = " ".join(str(error).split())[:200]
@@ -146,6 +152,31 @@ def _join_cluster(ray: Any, address: str) -> Iterator[None]:
             yield
         finally:
             ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """Fail at once where nobody listens; Ray itself would try for minutes.
+
+    Raises:
+        OSError: As said.
+    """
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if colon and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), KNOCK_SECONDS).close()
+
+
+@contextmanager
+def _authenticate(ray: Any, **settings: str) -> Iterator[None]:
+    """Have Ray read its settings of authentication again, in the block and after it."""
+
+    def read_again() -> None:  # there is no public way to it in Ray 2.60
+        ray._raylet.Config.initialize("")
+        ray._raylet.AuthenticationTokenLoader.instance().reset_cache()
+
+    with _set_environment(settings):
+        read_again()
+        yield
+    read_again()
 
 
 def _check_workers(ray: Any, workers: int | None) -> int:
@@ -162,11 +193,12 @@ def _check_workers(ray: Any, workers: int | None) -> int:
 
 def _import_ray() -> Any:
     try:
-        return import_module("ray")
+        import ray
     except ImportError:
         raise BackendNotInstalledError(
             "RAY_NOT_INSTALLED", "the engine ray needs Ray; run: pip install 'explstm[ray]'"
         ) from None
+    return ray
 
 
 @contextmanager
