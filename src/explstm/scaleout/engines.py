@@ -108,6 +108,12 @@ def do_task(version: str, work: Callable[[Task], Result], task: Task) -> Result 
         return work(task)
     except ExpLSTMError as error:
         return error
+    except OSError as error:
+        return ExpLSTMError(
+            "WORKER_FILES",
+            f"a worker cannot go on ({error}); see that there is space and that all workers see "
+            "the same files, and run again: what is done is kept.",
+        )
     except Exception:
         return RuntimeError(traceback.format_exc())
 

@@ -40,7 +40,7 @@ class Inspection:
         bytes: Its size.
         sha256: Of all its bytes.
         rows: By its footer.
-        kinds: What its three columns hold; None where there is a fault.
+        kinds: What its three columns hold; None where there is a fault, or no row.
         fault: Code and sentence; None where it can be used.
     """
 
@@ -89,8 +89,9 @@ def inspect_file(task: tuple[Path, str, Columns]) -> Inspection:
             raise DataError("DATA_PATH", "it is no regular file; remove it from the data.")
         about = describe_file(root / name)
         with open_parquet(root / name) as file:
-            kinds = _kinds_of(file.schema_arrow, path_values(name), columns)
             rows = file.metadata.num_rows
+            if rows:
+                kinds = _kinds_of(file.schema_arrow, path_values(name), columns)
     except OSError as error:
         fault = ("DATA_PATH", f"it cannot be read: {error.strerror}; check its permissions.")
     except DataError as error:
@@ -130,7 +131,7 @@ def choose_kinds(found: Sequence[Inspection]) -> tuple[Kinds, list[Inspection]]:
     votes = Counter(one.kinds for one in found if one.kinds is not None)
     if not votes:
         one = found[0]
-        code, message = one.fault or ("DATA_EMPTY", "it is empty.")
+        code, message = one.fault or ("DATA_NO_ROWS", "it has no rows.")
         more = f", nor can the {len(found) - 1:,} others" if len(found) > 1 else ""
         raise DataError(code, f"file {quote(one.file)} cannot be used{more}: {message}")
     kinds = votes.most_common(1)[0][0]

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from explstm.config import check_whole, choose
 from explstm.errors import DataError, UsageError
 from explstm.forecaster import PRETRAINED
 from explstm.frame import Fill
+from explstm.runfolder import refuse_unwritable
 from explstm.scaleout.cutting import CutTask, cut_files
 from explstm.scaleout.engines import Engine, run_tasks
 from explstm.scaleout.inputs import Inspection, choose_kinds, find_files, inspect_file
@@ -157,7 +158,10 @@ def forecast(
         raise UsageError("OUTPUT_IN_DATA", f"--out {out} lies in the data; choose another place.")
     opened: AbstractContextManager[Engine]
     opened = open_local(workers) if engine == "local" else open_ray(workers, address)
-    with hold_lock(out), opened as crew:
+    with ExitStack() as held:
+        with refuse_unwritable(out):
+            held.enter_context(hold_lock(out))
+        crew = held.enter_context(opened)
         driver = _Driver(crew, task_seconds, on_progress or (lambda _: None))
         return driver.forecast(root, names, out, options, force)
 
@@ -183,7 +187,8 @@ class _Driver:
             "kinds": kinds,
             "inputs": [asdict(one) for one in found],
         }
-        run = begin_run(out, _plain(asked), force=force)
+        with refuse_unwritable(out):
+            run = begin_run(out, _plain(asked), force=force)
         groups, n_parts = group_files(found), count_parts(found, options.rows_per_part)
         if run.manifest is not None:
             return _describe(run, run.manifest, n_parts)
