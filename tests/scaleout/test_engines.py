@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import sys
 
 import pytest
 
@@ -21,8 +22,16 @@ from toy_tasks import (
 )
 
 
+@pytest.fixture(scope="module")
+def environment():
+    """Where the workers of a cluster find the tasks; spawned processes are told."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+        yield
+
+
 @pytest.fixture(scope="module", params=["local", pytest.param("ray", marks=pytest.mark.ray)])
-def engine(request):
+def engine(request, environment):
     if request.param == "ray":
         pytest.importorskip("ray")
     opened = {"local": lambda: open_local(2), "ray": lambda: open_ray(2, None)}[request.param]

@@ -64,9 +64,11 @@ def wait_for(process: subprocess.Popen, line: str) -> None:
 
 def find_workers(process: subprocess.Popen, engine: str) -> list[psutil.Process]:
     """The processes that do tasks."""
-    signs = {"local": "spawn_main", "ray": "ray::"}
+    signs = {"local": ["spawn_main"], "ray": ["ray::do_task", "ray::IDLE"]}[engine]
     below = psutil.Process(process.pid).children(recursive=True)
-    return [one for one in below if signs[engine] in " ".join(one.cmdline())]
+    found = [one for one in below if any(sign in " ".join(one.cmdline()) for sign in signs)]
+    assert found
+    return found
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -9,7 +9,7 @@ argument that can be pickled, and does no harm when it is done twice.
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Protocol, TypeVar
 
 from explstm import __version__
@@ -67,27 +67,36 @@ def run_tasks(
     """
     waiting = deque((task, 1) for task in tasks)
     flying: dict[Any, tuple[Task, int, float]] = {}
-    while waiting or flying:
-        while waiting and len(flying) < engine.workers:
-            task, attempt = waiting.popleft()
-            flying[engine.start(work, task)] = task, attempt, time.monotonic()
-        ended = engine.wait(POLL_SECONDS)
-        overdue = [
-            name
-            for name, (*_, began) in flying.items()
-            if time.monotonic() - began > task_seconds and name not in dict(ended)
-        ]
-        for name in overdue:
+    try:
+        while waiting or flying:
+            while waiting and len(flying) < engine.workers:
+                task, attempt = waiting.popleft()
+                flying[engine.start(work, task)] = task, attempt, time.monotonic()
+            for name, outcome in _next_outcomes(engine, flying, task_seconds):
+                task, attempt, _ = flying.pop(name)
+                if isinstance(outcome, Exception):
+                    raise outcome
+                if isinstance(outcome, Lost):
+                    _refuse_more(attempt, task_seconds)
+                    waiting.appendleft((task, attempt + 1))
+                else:
+                    yield outcome
+    finally:
+        for name in flying:  # of a run that ends early
             engine.abandon(name)
-        for name, outcome in [*ended, *((name, Lost()) for name in overdue)]:
-            task, attempt, _ = flying.pop(name)
-            if isinstance(outcome, Exception):
-                raise outcome
-            if isinstance(outcome, Lost):
-                _refuse_more(attempt, task_seconds)
-                waiting.appendleft((task, attempt + 1))
-            else:
-                yield outcome
+
+
+def _next_outcomes(
+    engine: Engine, flying: Mapping[Any, tuple[Any, int, float]], task_seconds: float
+) -> list[tuple[Any, Any]]:
+    """What came of the tasks that ended, or took too long."""
+    ended = engine.wait(POLL_SECONDS)
+    latest = time.monotonic() - task_seconds
+    names = {name for name, _ in ended}
+    overdue = [name for name in flying if flying[name][2] < latest and name not in names]
+    for name in overdue:
+        engine.abandon(name)
+    return ended + [(name, Lost()) for name in overdue]
 
 
 def do_task(version: str, work: Callable[[Task], Result], task: Task) -> Result | Exception:

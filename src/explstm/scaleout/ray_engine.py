@@ -65,15 +65,13 @@ class RayEngine:
         self._busy.remove(name)
         self._ray.cancel(name, force=True)
 
-    def end(self) -> None:
-        """Cancel what runs, also on a cluster that goes on."""
-        for name in self._busy:
-            self._ray.cancel(name, force=True)
-
     def _take(self, name: Any) -> Any:
+        errors = self._ray.exceptions
         try:
             return self._ray.get(name)
-        except self._ray.exceptions.RayError:
+        except (errors.RayTaskError, errors.RaySystemError) as error:  # before the task began
+            return RuntimeError(str(error))
+        except errors.RayError:
             return Lost()
 
 
@@ -99,9 +97,7 @@ def open_ray(workers: int | None, address: str | None) -> Iterator[RayEngine]:
             held.enter_context(
                 _join_cluster(ray, address) if address else _begin_cluster(ray, workers)
             )
-        engine = RayEngine(ray, _check_workers(ray, workers))
-        held.callback(engine.end)
-        yield engine
+        yield RayEngine(ray, _check_workers(ray, workers))
 
 
 @contextmanager
