@@ -291,6 +291,28 @@ def test_data_that_cannot_be_used_at_all_are_refused(tmp_path):
     assert not (tmp_path / "none").exists()
 
 
+def test_a_file_that_changes_meanwhile_ends_the_run(tmp_path, monkeypatch):
+    data = write_files(tmp_path / "data", cut_rows(make_series(20), 2))
+    begin_run = run.begin_run
+
+    def change_and_begin(*of, **options):
+        make_series(9).to_parquet(data / "file-001.parquet")
+        return begin_run(*of, **options)
+
+    monkeypatch.setattr(run, "begin_run", change_and_begin)
+    with pytest.raises(DataError, match=r"DATA_CHANGED: 'file-001.parquet' has changed"):
+        forecast(data, tmp_path / "out")
+    with pytest.raises(UsageError, match=r"input 'file-001.parquet' is changed"):
+        forecast(data, tmp_path / "out")
+
+
+def test_a_series_belongs_to_one_part_everywhere_and_always():
+    # The check value of CRC-32 (ISO 3309) is 0xCBF43926, that is 3,421,780,262.
+    ids = pa.array(["123456789", "other", "123456789"])
+    assert cutting._part_of(ids, 1000)[[0, 2]].tolist() == [262, 262]
+    assert cutting._part_of(pa.array([123456789]), 1000).tolist() == [262]
+
+
 @pytest.mark.parametrize(
     ("options", "code"),
     [
@@ -328,9 +350,7 @@ def test_another_run_is_thrown_away_only_with_force(tmp_path):
     data = write_files(tmp_path / "data", [make_series(20)])
     forecast(data, tmp_path / "out")
     before = read_bytes(tmp_path / "out")
-    with pytest.raises(
-        UsageError, match=r"OUTPUT_EXISTS: .*its fill is 'error', and now 'f"
-    ):
+    with pytest.raises(UsageError, match=r"OUTPUT_EXISTS: .*its fill is 'error', and now 'f"):
         forecast(data, tmp_path / "out", fill="forward")
     write_files(data, [make_series(21)])
     with pytest.raises(UsageError, match=r"input 'file-000.parquet' is changed"):

@@ -3,7 +3,8 @@
 Contract: :func:`cut_files` reads some files and writes one file of Arrow record batches, one batch
 for each part in turn, again and again, so that a part is read back without reading the others. No
 more than a round of rows is in memory, however large the files are. A file that turns out to be
-damaged leaves none of its rows; rows without an id are counted and left out.
+damaged leaves none of its rows; rows without an id are counted and left out. The bytes that are cut
+are those whose SHA-256 was stated.
 """
 
 import time
@@ -18,7 +19,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from explstm.errors import DataError
-from explstm.scaleout.inputs import open_parquet, path_values
+from explstm.parsing import quote
+from explstm.runfolder import describe_file
+from explstm.scaleout.inputs import Inspection, open_parquet, path_values
 from explstm.scaleout.plan import Plan
 from explstm.scaleout.records import write_record, write_whole
 
@@ -34,13 +37,13 @@ class CutTask:
     Attributes:
         plan: The plan.
         number: Which cut it is.
-        files: Names of the files below the data set's folder.
+        files: The files.
         first_file: Position of the first of them among all that are cut.
     """
 
     plan: Plan
     number: int
-    files: tuple[str, ...]
+    files: tuple[Inspection, ...]
     first_file: int
 
 
@@ -76,8 +79,8 @@ def cut_files(task: CutTask) -> dict[str, int]:
         except _DamagedFileError as error:  # its first rows may have gone on their way
             place, reason = error.args
             damaged[place] = reason
-    dead = [_letter(task.files[place], error) for place, error in damaged.items()]
-    dead += [_letter(task.files[place], _nameless(n)) for place, n in nameless.items()]
+    dead = [_letter(task.files[place].file, error) for place, error in damaged.items()]
+    dead += [_letter(task.files[place].file, _nameless(n)) for place, n in nameless.items()]
     write_record(task.plan.place, path, {"rows": rows, "dead": dead}, began)
     return {"rows": rows, "dead": len(dead)}
 
@@ -111,10 +114,10 @@ def _write_cut(
 
 def _read_batches(task: CutTask, place: int, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     """The rows of one file, as the rows of all files are on their way."""
-    name, columns = task.files[place], task.plan.options.columns
-    above = path_values(name)
+    stated, columns = task.files[place], task.plan.options.columns
+    path, above = task.plan.root / stated.file, path_values(stated.file)
     try:
-        with open_parquet(task.plan.root / name) as file:
+        with open_parquet(path) as file:
             inside = [column for column in columns if column in file.schema_arrow.names]
             for batch in file.iter_batches(ROWS_PER_BATCH, columns=inside):
                 arrays = [
@@ -126,6 +129,12 @@ def _read_batches(task: CutTask, place: int, schema: pa.Schema) -> Iterator[pa.R
                 yield pa.record_batch(typed, schema)
     except DataError as error:
         raise _DamagedFileError(place, error) from None
+    if describe_file(path)["sha256"] != stated.sha256:
+        raise DataError(
+            "DATA_CHANGED",
+            f"{quote(stated.file)} has changed since it was looked at; run again when the data are "
+            "complete.",
+        )
 
 
 def _repeat(value: str | None, n: int) -> pa.Array:

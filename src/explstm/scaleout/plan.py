@@ -40,17 +40,17 @@ class Plan:
     freq: Freq | None
 
 
-def group_files(found: Sequence[Inspection]) -> list[tuple[str, ...]]:
+def group_files(found: Sequence[Inspection]) -> list[tuple[Inspection, ...]]:
     """The usable files in groups that are cut together."""
-    groups: list[tuple[str, ...]] = []
+    groups: list[tuple[Inspection, ...]] = []
     room = 0
     for one in found:
         if one.kinds is None or one.rows == 0:
             continue
         if one.rows <= room:
-            groups[-1] += (one.file,)
+            groups[-1] += (one,)
         else:
-            groups.append((one.file,))
+            groups.append((one,))
             room = ROWS_PER_CUT
         room -= one.rows
     return groups

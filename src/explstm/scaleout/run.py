@@ -195,13 +195,13 @@ class _Driver:
         plan = Plan(root, run.place, options, kinds, len(groups), n_parts, options.freq)
         return self._forecast(run, plan, groups)
 
-    def _forecast(self, run: Run, plan: Plan, groups: list[tuple[str, ...]]) -> Batch:
+    def _forecast(self, run: Run, plan: Plan, groups: list[tuple[Inspection, ...]]) -> Batch:
         place = plan.place
-        files = tuple(file for group in groups for file in group)
+        files = tuple(one.file for group in groups for one in group)
         cuts = [place.cut(number) for number in range(plan.n_cuts)]
         parts = [place.part(number) for number in range(plan.n_parts)]
         to_cut = [
-            CutTask(plan, number, group, files.index(group[0]))
+            CutTask(plan, number, group, files.index(group[0].file))
             for number, group in enumerate(groups)
             if not is_done(place, cuts[number])
         ]
