@@ -156,14 +156,18 @@ def forecast(
     root, names = find_files(source)
     if out.resolve().is_relative_to(root.resolve()) and source.is_dir():
         raise UsageError("OUTPUT_IN_DATA", f"--out {out} lies in the data; choose another place.")
-    opened: AbstractContextManager[Engine]
-    opened = open_local(workers) if engine == "local" else open_ray(workers, address)
     with ExitStack() as held:
         with refuse_unwritable(out):
             held.enter_context(hold_lock(out))
-        crew = held.enter_context(opened)
+        crew = held.enter_context(_open_engine(engine, workers, address))
         driver = _Driver(crew, task_seconds, on_progress or (lambda _: None))
         return driver.forecast(root, names, out, options, force)
+
+
+def _open_engine(
+    engine: str, workers: int | None, address: str | None
+) -> AbstractContextManager[Engine]:
+    return open_local(workers) if engine == "local" else open_ray(workers, address)
 
 
 @dataclass
