@@ -185,7 +185,7 @@ class Screen:
         for code, count in sorted(batch.set_aside.items()):
             _write(f"{count:,} set aside: {code}")
         if batch.set_aside:
-            _write(spell_out(f"why, one by one: {batch.dead_letters}"))
+            _write(spell_out(f"why, one by one: {out / batch.dead_letters.name}"))
         _write(spell_out(f"wrote {out}"))
 
     def show_page(self, page: "Page", path: Path) -> None:

@@ -2,8 +2,10 @@
 
 import contextlib
 import os
+import subprocess
 import sys
 
+import psutil
 import pytest
 
 from explstm.errors import DataError, ExpLSTMError, UsageError
@@ -24,9 +26,10 @@ from toy_tasks import (
 
 @pytest.fixture(scope="module")
 def environment():
-    """Where the workers of a cluster find the tasks; spawned processes are told."""
+    """Where the workers of a cluster find the tasks, and more threads than they are to use."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+        patch.setenv("OMP_NUM_THREADS", "2")
         yield
 
 
@@ -87,3 +90,28 @@ def test_the_environment_stays_as_it_was():
     with contextlib.closing(contextlib.ExitStack()) as held:
         held.enter_context(open_local(1)).start(double, 1)
     assert dict(os.environ) == before
+
+
+HANG = """
+import sys, time
+from pathlib import Path
+from explstm.scaleout.local import open_local
+from toy_tasks import sleep_once
+with open_local(1) as engine:
+    engine.start(sleep_once, Path(sys.argv[1]))
+    time.sleep(600)
+"""
+
+
+def test_a_worker_ends_with_the_process_that_started_it(tmp_path):
+    marker = tmp_path / "marker"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    process = subprocess.Popen([sys.executable, "-c", HANG, str(marker)], env=environment)
+    try:
+        while not marker.exists():
+            assert process.poll() is None
+        workers = psutil.Process(process.pid).children(recursive=True)
+    finally:
+        process.kill()
+        process.wait()
+    assert workers and not psutil.wait_procs(workers, timeout=30)[1]
