@@ -177,11 +177,9 @@ class Screen:
         if self.as_json:
             self.write_json({"out": str(out), **asdict(batch)})
             return
+        parts = f"{batch.n_parts:,} part{'s' * (batch.n_parts != 1)}"
         again = f", {batch.n_before:,} of them from before" if batch.n_before else ""
-        _write(
-            f"{batch.n_series:,} series (freq={batch.freq}) forecast in {batch.n_parts:,} parts"
-            f"{again}"
-        )
+        _write(f"{batch.n_series:,} series (freq={batch.freq}) forecast in {parts}{again}")
         for code, count in sorted(batch.set_aside.items()):
             _write(f"{count:,} set aside: {code}")
         if batch.set_aside:

@@ -1,6 +1,7 @@
 """``kill -9`` of workers and drivers in the middle: the same bytes, nothing doubled or lost."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -99,6 +100,27 @@ def test_a_killed_driver_is_gone_on_with(data, whole, tmp_path, engine, stage):
     assert batch.n_before >= len(done) - 2  # a part may be in place and its record not
     kept = [path.stat().st_mtime_ns == then for path, then in done.items()]
     assert sum(kept) == batch.n_before
+    assert read_bytes(out) == whole
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_command_that_is_interrupted_ends_its_workers_and_can_go_on(
+    data, whole, tmp_path, number, code
+):
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "explstm", "forecast", str(data), "--engine", "local"]
+    command += ["--horizon", str(H), "--level", "80", "--out", str(out), "--workers", "2"]
+    command += ["--rows-per-part", str(PART)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
+    while not any(out.glob("forecast/*.parquet")):
+        assert process.poll() is None
+    workers = find_workers(process, "local")
+    process.send_signal(number)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == code and "Traceback" not in told
+    assert not psutil.wait_procs(workers, timeout=30)[1]
+    assert toy_parts.forecast_toy(data, out, "local").n_before > 0
     assert read_bytes(out) == whole
 
 
