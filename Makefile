@@ -1,7 +1,8 @@
 # Needs Python 3.11 to 3.13, make and a package index; everything else goes into .venv.
 #   make demo    both frameworks against the baselines on air passengers, into explstm-demo/
 #   make test    all checks, then all tests
-#   make check   format, lint, types, import contracts
+#   make check   format, lint, types, import contracts, and make audit
+#   make audit   fails if a pinned version has a known hole
 #   make docs    the documentation site, into site/; fails on any warning
 #   make bench   the benchmarks print their tables; cells.py and time_to_error.py take hours and
 #                are run by hand
@@ -16,7 +17,7 @@ PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 RUNS := .venv/.runs
 TESTS := .venv/.tests
 
-.PHONY: demo test check docs bench clean browser
+.PHONY: demo test check audit docs bench clean browser
 
 demo: $(RUNS)
 	$(BIN)/explstm demo --force
@@ -24,11 +25,14 @@ demo: $(RUNS)
 test: check
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-check: $(TESTS)
+check: $(TESTS) audit
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+audit: $(TESTS)
+	$(BIN)/python tools/audit.py
 
 docs: $(TESTS)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

@@ -8,7 +8,6 @@ from explstm.diagnostics import (
     FEWEST_PAIRS,
     autocorrelate,
     collect_residuals,
-    interval_levels,
     measure_coverage,
     recover_scales,
 )
@@ -36,11 +35,6 @@ def test_coverage_is_a_share_of_values_and_its_band_counts_forecasts():
     # By hand: of 10 draws at 0.8, at most 4 have probability 0.0064 and at most 5 have 0.0328, so
     # that 2.5 % is first reached at 5; all 10 are within the upper 97.5 %.
     assert (found["low"] == 0.5).all() and (found["high"] == 1.0).all()
-
-
-def test_levels_are_those_of_the_method_alone():
-    columns = ["y", "A", "A-lo-95", "A-hi-95", "A-lo-80", "AB-lo-50", "AB"]
-    assert interval_levels(columns, "A") == [80.0, 95.0]
 
 
 def test_residuals_are_actual_minus_forecast_in_units_of_each_forecasts_scale():

@@ -2,7 +2,8 @@
 
 Every ``sh`` and ``python`` block of the tutorial and of the how-to guides runs, page by page in an
 empty folder, unless ``<!-- not run: why -->`` stands before it. A ``text`` block that follows at
-once shows what it printed, ``...`` for what differs from run to run.
+once shows what it printed, ``...`` for what differs from run to run. Where a page speaks of the
+service at its usual address, one of its own runs for it at another.
 """
 
 import contextlib
@@ -10,12 +11,15 @@ import doctest
 import io
 import os
 import re
+import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+
+from server.live import start
 
 ROOT = Path(__file__).parents[1]
 SOURCES = ROOT / "src" / "explstm"
@@ -28,6 +32,7 @@ BLOCK = re.compile(
 ELIDED = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 LOADING = {"script": "src", "img": "src", "iframe": "src", "source": "src", "link": "href"}
 UNLISTED = {"explstm.__main__"}
+SERVICE = "127.0.0.1:8765"
 
 
 def read_blocks(page):
@@ -83,13 +88,25 @@ def site(tmp_path_factory):
     return {path: Links(path.read_text("utf-8")) for path in folder.rglob("*.html")}
 
 
+@pytest.fixture
+def address(page, tmp_path_factory):
+    """Where the service is that a page speaks of."""
+    if SERVICE not in page.read_text("utf-8"):
+        yield SERVICE
+        return
+    if shutil.which("curl") is None:
+        pytest.skip("curl is not installed")
+    with start(tmp_path_factory.mktemp("service")) as live:
+        yield live.url.removeprefix("http://")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: f"{page.parent.name}/{page.stem}")
-def test_the_commands_of_a_page_do_what_it_shows(page, tmp_path, monkeypatch):
+def test_the_commands_of_a_page_do_what_it_shows(page, address, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     namespace = {"__name__": "__main__"}
     for found in read_blocks(page):
-        code = found["code"]
+        code = found["code"].replace(SERVICE, address)
         if found["language"] == "sh":
             printed = run_shell(code)
         else:

@@ -5,6 +5,7 @@ import json
 import pandas as pd
 import pytest
 
+from explstm import cli
 from explstm.commands.growth import report_file_growth
 from explstm.datasets import load_air_passengers, make_growth_series
 from explstm.errors import DataError, UsageError
@@ -50,3 +51,13 @@ def test_a_failure_leaves_nothing_behind(file, tmp_path):
     with pytest.raises(DataError):
         report_file_growth(file, 3, tmp_path / "run", DataOptions())
     assert not (tmp_path / "run").exists()
+
+
+def test_a_second_level_is_refused_not_dropped(file, tmp_path, capsys):
+    asked = ["growth", str(file), "--horizon", "3", "--out", str(tmp_path / "run")]
+    assert cli.run([*asked, "--level", "80", "--level", "95"]) == 2
+    said = capsys.readouterr().err
+    assert "--level 80 and 95" in said and "give one --level" in said
+    assert not (tmp_path / "run").exists()
+    assert cli.run([*asked, "--level", "95", "--no-plot"]) == 0
+    assert "ExpLSTM-lo-95" in pd.read_csv(tmp_path / "run" / "forecast.csv")

@@ -147,6 +147,29 @@ def test_hostile_names_neither_break_a_figure_nor_vanish(tmp_path, forecast_fact
         plots.save_figure(figure, facts[["ds", "y"]], tmp_path, "hostile")
 
 
+@pytest.mark.parametrize(
+    "values",
+    [[1e-300, 1.0, 1e150, 1e300], [0.0, 0.0, 0.0, 0.0], [-1e300, 0.0, 5.0, 1e300],
+     [np.nan, 2.0, np.nan, 3.0], [5e-324, 1e-320, 1e-310, 1e-308]],
+    ids=["from end to end", "nothing", "both signs", "gaps", "below normal"],
+)  # fmt: skip
+def test_values_at_the_ends_of_what_numbers_hold_are_drawn(tmp_path, forecast_facts, values):
+    facts = forecast_facts.copy()
+    facts.loc[:3, "y"] = values
+    facts.loc[4:, "torch"] = values[2:]
+    facts["torch-lo-80"] = facts["torch-hi-80"] = facts["torch"]
+    figure = plots.draw_forecast(facts, ["torch"])
+    (axis,) = figure.axes
+    low, high = axis.get_ylim()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        plots.save_figure(figure, facts, tmp_path, "ends")
+    assert np.isfinite([low, high]).all() and low < high
+    known = np.array(values)[np.isfinite(values)]
+    np.testing.assert_array_equal(lines_by_label(axis)["actual"], known)
+    assert (low <= known).all() and (known <= high).all()
+
+
 def test_drawing_leaves_settings_and_pyplot_untouched(tmp_path, forecast_facts):
     before = dict(matplotlib.rcParams)
     figure = plots.draw_forecast(forecast_facts, ["torch"])

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from explstm import calendar, delimited, reading
+from explstm import calendar, columnar, delimited, reading
 from explstm.errors import BackendNotInstalledError, DataError, ExpLSTMError, UsageError
 from explstm.frame import build_panel
 from explstm.reading import parse_table, read_table
@@ -448,7 +448,7 @@ def test_damaged_parquet_is_refused(parquet):
 
 def test_parquet_that_unpacks_to_too_much_is_refused_first(parquet, monkeypatch):
     path = parquet(pd.DataFrame({"ds": np.arange(100_000), "y": 0.0}))
-    monkeypatch.setattr(reading, "MAX_BYTES", path.stat().st_size + 1)
+    monkeypatch.setattr(columnar, "MAX_BYTES", path.stat().st_size + 1)
     with pytest.raises(DataError, match=r"unpacks to .* bytes"):
         read_table(path)
 

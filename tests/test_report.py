@@ -11,12 +11,14 @@ import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from explstm import cli
+from explstm import cli, pipeline
 from explstm.commands.report import make_report
 from explstm.errors import BackendNotInstalledError, DataError, UsageError
+from explstm.options import DataOptions
 from explstm.report.page import MAX_ROWS, make_table, say_column
 from explstm.report.provenance import command_words, wrap_command
 from explstm.report.runs import Record, read_run
@@ -366,6 +368,30 @@ def test_a_long_command_goes_over_several_lines_and_stays_the_same_to_a_shell():
         for one in (" ".join(words), wrapped)
     ]
     assert said[0] == said[1] and b"--odd file.csv\n" in said[0]
+
+
+def test_the_same_runs_give_the_same_report_to_the_byte(runs, report, tmp_path):
+    make_report(list(runs.values()), tmp_path / "again")
+    for path in sorted(report.rglob("*")):
+        if path.is_file() and path.name != "run.json":  # which says when it was
+            assert (tmp_path / "again" / path.relative_to(report)).read_bytes() == path.read_bytes()
+
+
+def test_ten_thousand_series_are_a_page_of_a_few_and_say_so(tmp_path):
+    n, steps = 10_000, 8
+    table = pd.DataFrame(
+        {
+            "unique_id": np.repeat([f"s{i:05d}" for i in range(n)], steps),
+            "ds": np.tile(pd.date_range("2020-01-01", periods=steps, freq="MS"), n),
+            "y": np.tile(np.arange(1.0, steps + 1), n),
+        }
+    )
+    table.to_csv(tmp_path / "many.csv", index=False)
+    pipeline.forecast_file(tmp_path / "many.csv", 1, tmp_path / "run", DataOptions(), level=[80])
+    make_report([tmp_path / "run"], tmp_path / "out")
+    page = read_page(tmp_path / "out")
+    assert len(page) < 3_000_000 and f"The first {MAX_ROWS} of 10,000 rows." in page
+    assert "s00000" in page and "s09999" not in page
 
 
 def test_long_tables_are_cut_and_say_so():

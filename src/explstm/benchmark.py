@@ -28,6 +28,7 @@ from explstm.baselines import naive_forecasts
 from explstm.classical import forecast_classical
 from explstm.coverage import Coverage, count_covered, pool_groups
 from explstm.datasets.competitions import SHORTEST_HELD_OUT, Group, load_groups
+from explstm.ends import name_ends
 from explstm.errors import DataError
 from explstm.forecaster import ExpLSTM
 from explstm.frame import Panel, build_panel, future_ds, panel_frame
@@ -169,7 +170,7 @@ def score_forecast(
 ) -> Score:
     """Score a table of forecasts of one group, with intervals of all ``LEVELS`` or with none."""
     judged = table.merge(group.test, on=["unique_id", "ds"], validate="one_to_one")
-    level = LEVELS if f"{name}-lo-{LEVELS[0]}" in table else ()
+    level = LEVELS if name_ends(name, LEVELS[0])[0] in table else ()
     series, overall = evaluate_forecast(
         judged, [name], train=group.train, season_length=group.mase_lag, level=level
     )

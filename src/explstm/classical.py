@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from explstm.ends import HIGH, LOW, name_ends
 from explstm.errors import BackendNotInstalledError
 from explstm.frame import Panel, forecast_frame, panel_frame
 
@@ -42,6 +43,9 @@ def forecast_classical(
     )
     table = panel_frame(panel)
     found = forecaster.forecast(df=table, h=h, level=list(level) or None)
+    for one in level:
+        theirs = (f"{name}{LOW}{one}", f"{name}{HIGH}{one}")
+        found = found.rename(columns=dict(zip(theirs, name_ends(name, one), strict=True)))
     order = pd.Index(table["unique_id"].unique())
     place_S = order.get_indexer(found["unique_id"])
     found = found.iloc[place_S.argsort(kind="stable")]

@@ -36,6 +36,7 @@ import numpy as np
 from explstm.calendar import default_season_length
 from explstm.config import choose
 from explstm.conformity import Intervals, read_scores, scores_needed
+from explstm.ends import name_ends
 from explstm.errors import DataError
 from explstm.frame import Panel, as_panel, forecast_frame, take_series
 from explstm.growth import to_growth_space
@@ -281,8 +282,8 @@ def _to_intervals(
     median_NH1 = columns[model.alias][:, :, None]
     if method == OWN:
         lower_NHL, upper_NHL = (
-            np.stack([columns[f"{model.alias}-{end}-{level:.15g}"] for level in levels], axis=2)
-            for end in ("lo", "hi")
+            np.stack([columns[name_ends(model.alias, level)[end]] for level in levels], axis=2)
+            for end in (0, 1)
         )
     else:
         step_N11 = _typical_step(past, model)[:, None, None] * np.ones(len(levels))

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from explstm.ends import name_ends
+
 ALL_GROUPS = "all"
 
 
@@ -46,8 +48,8 @@ def count_covered(judged: pd.DataFrame, model: str, levels: Sequence[float]) -> 
     step_S = judged.groupby("unique_id").cumcount().to_numpy()
     counts = []
     for level in levels:
-        columns = [f"{model}-lo-{level:g}", "y", f"{model}-hi-{level:g}"]
-        low_S, y_S, high_S = judged[columns].to_numpy(dtype=np.float64).T
+        low, high = name_ends(model, level)
+        low_S, y_S, high_S = judged[[low, "y", high]].to_numpy(dtype=np.float64).T
         finite_S = np.isfinite(low_S) & np.isfinite(y_S) & np.isfinite(high_S)
         covered_H = np.bincount(step_S, finite_S & (low_S <= y_S) & (y_S <= high_S))
         values_H = np.bincount(step_S, finite_S)

@@ -21,6 +21,7 @@ import pandas as pd
 
 from explstm.errors import DataError, UsageError
 from explstm.parsing import name_cells, parse_numbers
+from explstm.spreadsheets import restore, restore_all
 from explstm.tables import check_names, choose_columns
 
 BLOCK_BYTES = 1 << 23
@@ -82,14 +83,19 @@ def read_header(
     headers = [
         (mark, next(csv.reader([line], delimiter=mark))) for mark in ([sep] if sep else SEPARATORS)
     ]
-    fitting = [(mark, names) for mark, names in headers if set(columns[1:]) <= set(names)]
+    headers = [(mark, restore_all(names)) for mark, names in headers]
+    fitting = [
+        (mark, names)
+        for mark, names in headers
+        if set(_as_restored(columns, names)[1:]) <= set(names)
+    ]
     mark, names = fitting[0] if fitting else max(headers, key=lambda header: len(header[1]))
     if len(names) > MAX_COLUMNS:
         raise DataError(
             "DATA_HEADER",
             f"{where} has {len(names):,} columns, more than {MAX_COLUMNS:,}; drop some.",
         )
-    id_col, time_col, target_col = columns
+    columns = id_col, time_col, target_col = _as_restored(columns, names)
     wanted = choose_columns(names, columns, f"the header of {where}")
     if len(set(names)) < len(names):
         check_names(names, names, f"the header of {where}")
@@ -113,6 +119,12 @@ def read_header(
         at(time_col),
         at(target_col),
     )
+
+
+def _as_restored(columns: tuple[str, str, str], names: Sequence[str]) -> tuple[str, str, str]:
+    """The names of columns as a header has them that was restored, whichever way they are given."""
+    id_col, time_col, target_col = (name if name in names else restore(name) for name in columns)
+    return id_col, time_col, target_col
 
 
 class _Texts:

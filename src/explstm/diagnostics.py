@@ -14,12 +14,11 @@ one forecast share their shocks, and would look correlated even if the method mi
 Axes: S rows of the table, G forecasts, L levels, K lags.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
 
 from explstm.coverage import count_covered, pool_coverage
+from explstm.ends import interval_levels
 from explstm.errors import BackendNotInstalledError
 
 CHANCE = 0.95
@@ -28,12 +27,6 @@ FEWEST_PAIRS = 20
 """Pairs of residuals below which a correlation says nothing."""
 MOST_LAGS = 24
 GROUP = ["unique_id", "cutoff"]
-
-
-def interval_levels(columns: Sequence[str], method: str) -> list[float]:
-    """The levels of a method's intervals, in per cent, lowest first."""
-    low = f"{method}-lo-"
-    return sorted(float(name.removeprefix(low)) for name in columns if name.startswith(low))
 
 
 def measure_coverage(forecasts: pd.DataFrame, method: str) -> pd.DataFrame:

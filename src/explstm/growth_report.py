@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from explstm.ends import name_ends, name_level
 from explstm.errors import DataError, UsageError
 from explstm.frame import Panel, future_ds
 from explstm.growth_facts import GrowthFacts, Levels, gather_facts, to_levels, to_rate
@@ -90,14 +91,14 @@ def report_growth(
 
 def _read_forecast(panel: Panel, forecast: Any, h: int, level: float) -> FloatArray:
     """The forecast (N, H, E), lower end first."""
-    low_end = f"-lo-{level:.15g}"
+    low_end, high_end = name_ends("", level)
     names = [str(name) for name in forecast.columns]
     aliases = [name.removesuffix(low_end) for name in names if name.endswith(low_end)]
     if len(aliases) != 1 or aliases[0] not in names:
         raise UsageError(
             "GROWTH_INTERVAL",
             f"the forecast has {len(aliases)} columns that end in {low_end!r}, and the growth "
-            f"report needs one model with this interval; predict with level=[{level:.15g}].",
+            f"report needs one model with this interval; predict with level=[{name_level(level)}].",
         )
     if len(forecast) != panel.n_series * h:
         raise UsageError(
@@ -105,7 +106,7 @@ def _read_forecast(panel: Panel, forecast: Any, h: int, level: float) -> FloatAr
             f"the forecast has {len(forecast)} rows for {panel.n_series} series and h={h}; pass "
             "what predict(panel, h) returned for these series.",
         )
-    columns = (f"{aliases[0]}{low_end}", aliases[0], f"{aliases[0]}-hi-{level:.15g}")
+    columns = (f"{aliases[0]}{low_end}", aliases[0], f"{aliases[0]}{high_end}")
     y_NHE = np.stack([forecast[name].to_numpy() for name in columns], axis=1)
     y_NHE = y_NHE.astype(np.float64).reshape(panel.n_series, h, 3)
     if not np.isfinite(y_NHE).all():

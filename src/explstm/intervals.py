@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from explstm.ends import name_ends
 from explstm.errors import UsageError
 from explstm.models.spec import ModelSpec
 
@@ -75,8 +76,8 @@ def name_columns(y_NHP: FloatArray, alias: str, levels: Sequence[float]) -> dict
         alias: Name of the model.
         levels: Rising levels.
     """
-    lower = [f"{alias}-lo-{percent:.15g}" for percent in reversed(levels)]
-    upper = [f"{alias}-hi-{percent:.15g}" for percent in levels]
+    lower = [name_ends(alias, percent)[0] for percent in reversed(levels)]
+    upper = [name_ends(alias, percent)[1] for percent in levels]
     quantiles = dict(zip((*lower, alias, *upper), np.moveaxis(y_NHP, 2, 0), strict=True))
     return {name: quantiles[name] for name in (alias, *lower, *upper)}
 

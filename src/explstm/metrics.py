@@ -33,6 +33,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from explstm.ends import name_ends, name_level
 from explstm.errors import BackendNotInstalledError, DataError, UsageError
 
 CUTOFF = "cutoff"
@@ -151,7 +152,9 @@ def _score_all(
     ]
     if scored.levels:
         result.append(("quantile_loss", _score_quantiles(scored)))
-    result += [(f"coverage-{level:g}", _score_coverage(scored, level)) for level in scored.levels]
+    result += [
+        (f"coverage-{name_level(level)}", _score_coverage(scored, level)) for level in scored.levels
+    ]
     return result
 
 
@@ -225,7 +228,8 @@ def _score_quantiles(scored: _Scored) -> tuple[Values, Reasons]:
 
     ends = [(0.5, "")]
     for level in scored.levels:
-        ends += [(0.5 - level / 200, f"-lo-{level:g}"), (0.5 + level / 200, f"-hi-{level:g}")]
+        low, high = name_ends("", level)
+        ends += [(0.5 - level / 200, low), (0.5 + level / 200, high)]
     losses = [
         _collect(
             quantile_loss(scored.table_S, {model: model + end for model in scored.models}, q),
@@ -239,8 +243,7 @@ def _score_quantiles(scored: _Scored) -> tuple[Values, Reasons]:
 def _score_coverage(scored: _Scored, level: float) -> tuple[Values, Reasons]:
     from utilsforecast.losses import coverage
 
-    # It is only used in the names of columns, where 80.0 must read 80.
-    shown: Any = int(level) if float(level).is_integer() else level
+    shown: Any = name_level(level)  # it is only used in the names of columns
     value_GM = _collect(coverage(scored.table_S, scored.models, shown), scored)
     return value_GM, _lacking_intervals(scored, [level])
 
@@ -248,7 +251,7 @@ def _score_coverage(scored: _Scored, level: float) -> tuple[Values, Reasons]:
 def _lacking_intervals(scored: _Scored, levels: Sequence[float]) -> Reasons:
     reason_GM = _widen([""] * len(scored.keys_G), scored)
     for j, model in enumerate(scored.models):
-        for column in (f"{model}-{end}-{level:g}" for level in levels for end in ("lo", "hi")):
+        for column in (end for level in levels for end in name_ends(model, level)):
             missing_G = scored.any_in_group(~np.isfinite(scored.table_S[column].to_numpy()))
             reason_GM[missing_G & (reason_GM[:, j] == ""), j] = f"{column} is missing or not finite"
     return reason_GM
@@ -301,8 +304,8 @@ def _prepare(
     group_S = group_S[order_S]
     starts_G = np.flatnonzero(np.diff(group_S, prepend=-1))
     columns = {GROUP: group_S, TARGET: _to_float(native, target_col)[order_S]}
-    ends = [f"-{end}-{level:g}" for level in levels for end in ("lo", "hi")]
-    for column in [*models, *(model + end for model in models for end in ends)]:
+    ends = [end for model in models for level in levels for end in name_ends(model, level)]
+    for column in [*models, *ends]:
         known = column in native.columns
         columns[column] = (
             _to_float(native, column)[order_S] if known else np.full(len(native), np.nan)

@@ -22,14 +22,18 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from explstm.calendar import Dates
+from explstm.columnar import make_frame, read_parquet
 from explstm.delimited import MAX_HEADER, Dialect, read_header, split_exact, split_fast
-from explstm.errors import BackendNotInstalledError, DataError, UsageError
+from explstm.errors import DataError, UsageError
 from explstm.parsing import name_cells, parse_dates, quote
-from explstm.tables import DEFAULT_ID_COL, SINGLE_SERIES_ID, choose_columns, take_columns
+from explstm.spreadsheets import restore_all
+from explstm.tables import (
+    DEFAULT_ID_COL,
+    SINGLE_SERIES_ID,
+)
 
 MAX_BYTES = 2 * 1024**3
-"""Largest file, and largest table in a Parquet file, that is read."""
+"""Largest file that is read."""
 
 _SIGNATURES = (
     (b"\x1f\x8b", "a gzip archive"),
@@ -143,7 +147,7 @@ def _parse_file(
     where = quote(Path(name).name)
     if file.read(4) == b"PAR1":
         file.seek(0)
-        return _read_parquet(file.read(), where, columns)
+        return read_parquet(file.read(), where, columns)
     file.seek(0)
     if not _is_utf8(encoding):
         file = io.BytesIO(_decode(file.read(), where, encoding))
@@ -268,54 +272,7 @@ def _type_columns(
         row = int(np.argmax(id_S.codes == np.argmax(blank_N)))
         cell = name_cells(id_col, index)(row)
         raise DataError("DATA_BAD_ID", f"{cell}: the id is empty; give every row an id.")
+    id_S = id_S.rename_categories(restore_all(list(id_S.categories)))
     name_date = name_cells(time_col, index, id_S.__getitem__)
     ds_S, zone = parse_dates(date_S, name_date, date_format=dialect.date_format)
-    return _make_frame(id_S, ds_S, zone, y_S, columns, index)
-
-
-def _make_frame(
-    id_S: pd.Categorical,
-    ds_S: Dates,
-    zone: Any,
-    y_S: npt.NDArray[np.float64],
-    columns: tuple[str, str, str],
-    index: pd.Index,
-) -> pd.DataFrame:
-    date_S = pd.Series(ds_S)
-    if zone is not None:
-        date_S = date_S.dt.tz_localize("UTC").dt.tz_convert(zone)
-    arrays = (id_S, date_S.array, y_S)
-    return pd.DataFrame(dict(zip(columns, arrays, strict=True)), index=index, copy=False)
-
-
-def _read_parquet(data: bytes, where: str, columns: tuple[str, str, str]) -> pd.DataFrame:
-    """A long table from Parquet; checksums are verified where the file has them."""
-    try:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-    except ImportError:
-        raise BackendNotInstalledError(
-            "PYARROW_NOT_INSTALLED",
-            f"{where} is Parquet, which needs pyarrow; run: pip install 'explstm[parquet]'",
-        ) from None
-    id_col, time_col, target_col = columns
-    try:
-        file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
-        wanted = choose_columns(file.schema_arrow.names, columns, where)
-        # The footer tells the size before anything is unpacked.
-        groups = (
-            file.metadata.row_group(i).total_byte_size for i in range(file.metadata.num_row_groups)
-        )
-        size = max(sum(groups), file.metadata.num_rows * 8 * len(wanted))
-        if size > MAX_BYTES:
-            raise DataError(
-                "DATA_TOO_LARGE",
-                f"{where} unpacks to {size:,} bytes, more than {MAX_BYTES:,}; split it by series.",
-            )
-        table = file.read(columns=wanted).to_pandas()
-    except (pa.ArrowException, OSError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise DataError("DATA_CORRUPT", f"{where} is damaged: {reason}; export it again.") from None
-    taken = take_columns(table, id_col=id_col, time_col=time_col, target_col=target_col)
-    id_S = pd.Categorical.from_codes(taken.code_S, taken.ids_N)
-    return _make_frame(id_S, taken.ds_S, taken.time_zone, taken.y_S, columns, taken.index)
+    return make_frame(id_S, ds_S, zone, y_S, columns, index)

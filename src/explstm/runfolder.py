@@ -12,7 +12,6 @@ when it is a run folder itself.
 """
 
 import contextlib
-import csv
 import hashlib
 import importlib.metadata
 import json
@@ -29,6 +28,7 @@ from pydantic import BaseModel
 
 from explstm import __version__
 from explstm.errors import UsageError
+from explstm.spreadsheets import write_csv
 from explstm.storage import MANIFEST, dump_json, hold_lock, to_finite
 
 RECORD = "run.json"
@@ -51,13 +51,9 @@ class RunFolder:
     path: Path
 
     def write_table(self, name: str, frame: pd.DataFrame) -> None:
-        """Write a table as CSV, numbers with all their digits."""
-        # The csv module leaves a carriage return bare, which readers take for the end of a line.
-        texts = frame.select_dtypes(object)
-        bare = any("\r" in str(text) for column in texts for text in texts[column].unique())
-        quoting = csv.QUOTE_NONNUMERIC if bare else csv.QUOTE_MINIMAL
+        """Write a table as CSV, see :func:`explstm.spreadsheets.write_csv`."""
         with refuse_unwritable(self.path / name):
-            frame.to_csv(self.path / name, index=False, lineterminator="\n", quoting=quoting)
+            write_csv(frame, self.path / name)
 
     def write_json(self, name: str, value: Mapping[str, Any]) -> None:
         """Write facts as JSON; a number that is not finite becomes null."""

@@ -34,6 +34,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from explstm.ends import is_end
 from explstm.errors import UsageError
 from explstm.scaled_losses import KEYS, NAIVE, align_windows, find_best_naive, measure_losses
 from explstm.sentences import say_advice, say_verdict
@@ -47,7 +48,6 @@ from explstm.significance import (
 
 Outcome = Literal["beats", "level", "loses", "untestable"]
 ALPHA = 0.05
-ENDS = ("-lo-", "-hi-")
 
 
 @dataclass(frozen=True)
@@ -164,9 +164,7 @@ def judge_all(
 
 def _find_methods(table: pd.DataFrame) -> list[str]:
     known = {*KEYS, "ds", "y", *NAIVE}
-    return [
-        name for name in table.columns if name not in known and not any(e in name for e in ENDS)
-    ]
+    return [name for name in table.columns if name not in known and not is_end(name)]
 
 
 def _judge(losses: pd.DataFrame, method: str, h: int, step_size: int) -> Verdict:

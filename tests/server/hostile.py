@@ -18,9 +18,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from server.hostile_arrow import make_arrow
+
 MIB = 1024**2
 CSV, BINARY, PARQUET = "text/csv", "application/octet-stream", "application/vnd.apache.parquet"
 HEADER = b"unique_id,ds,y\n"
+NAMED = {"time_col": "ds", "target_col": "y"}
 ROW = b"a,2024-01-01,1\n"
 
 
@@ -43,6 +46,7 @@ def make_cases(seed: int = 7) -> list[Hostile]:
         *_shapes(np.random.default_rng(seed + 1)),
         *_cells(),
         *_parquet(np.random.default_rng(seed + 2)),
+        *(Hostile(name, make, BINARY, query=NAMED) for name, make in make_arrow(seed).items()),
         *_transport(),
         *_names(),
         *_options(),
@@ -99,6 +103,7 @@ def _not_text(rng: np.random.Generator) -> list[Hostile]:
         Hostile("JSON called CSV", lambda: b'{"unique_id": ["a"]}', CSV, "a.csv"),
         Hostile("database", lambda: b"SQLite format 3\0" + bytes(84), BINARY),
         Hostile("program", lambda: b"\x7fELF\x02\x01\x01" + bytes(57), BINARY),
+        Hostile("a model", lambda: b"\x40" + bytes(7) + b'{"w": {"dtype": "F32"}}', BINARY),
         Hostile("picture", lambda: b"\x89PNG\r\n\x1a\n" + noise[:200], BINARY, "data.csv"),
     ]
 
@@ -202,7 +207,26 @@ def _parquet(rng: np.random.Generator) -> list[Hostile]:
         text = pa.array(["x" * (4 * MIB)] * 40).dictionary_encode()
         return parquet(pa.table({"unique_id": text, "ds": range(40), "y": range(40)}))
 
+    def shared_text(name: str) -> bytes:
+        """One text of 8 MiB that 5,000 rows share: it unpacks to 40 GB."""
+        n = 5_000
+        text = pa.DictionaryArray.from_arrays(np.zeros(n, "<i4"), ["x" * (8 * MIB)])
+        table = pa.table({name: text, "ds": range(n), "y": range(n)})
+        return parquet(table, dictionary_pagesize_limit=64 * MIB, store_schema=False)
+
+    def bad_text() -> bytes:
+        odd = pa.Array.from_buffers(
+            pa.string(), 2, [None, pa.py_buffer(np.array([0, 1, 2], "<i4").tobytes()),
+                             pa.py_buffer(b"\xff\xfe")],
+        )  # fmt: skip
+        return parquet(pa.table({"unique_id": odd, "ds": [1, 2], "y": [1.0, 2.0]}))
+
     return [
+        Hostile("Parquet of ids that share a text", lambda: shared_text("unique_id"), PARQUET),
+        Hostile("Parquet of dates that share a text",
+                lambda: shared_text("note").replace(b"note", b"date"), PARQUET,
+                query={"time_col": "date"}),
+        Hostile("Parquet of texts of no encoding", bad_text, PARQUET),
         Hostile("Parquet cut in half", lambda: whole[: len(whole) // 2], PARQUET),
         Hostile("Parquet without an end", lambda: whole[:-1], PARQUET),
         Hostile("Parquet magic only", lambda: b"PAR1PAR1", PARQUET),
@@ -221,7 +245,6 @@ def _parquet(rng: np.random.Generator) -> list[Hostile]:
                 lambda: parquet(pa.table({"ds": [1, 2], "y": [b"1", b"\xff"]})), PARQUET),
         Hostile("Parquet of infinities",
                 lambda: parquet(pa.table({"ds": [1, 2], "y": [1.0, float("inf")]})), PARQUET),
-        Hostile("Arrow file", lambda: b"ARROW1\0\0" + bytes(100), BINARY, "data.arrow"),
     ]  # fmt: skip
 
 
@@ -256,6 +279,7 @@ def _names() -> list[Hostile]:
     bad = monthly("1", "two", "3")
     script = "<script>alert(1)</script>"
     return [
+        Hostile("a NUL as name", bad, CSV, "a\0b.csv"),
         Hostile("a path as name", bad, CSV, "../../../../etc/passwd"),
         Hostile("an absolute path as name", bad, CSV, "/etc/shadow"),
         Hostile("a Windows path as name", bad, CSV, "..\\..\\CON"),

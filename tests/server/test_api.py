@@ -17,6 +17,7 @@ from explstm import ExpLSTM
 from explstm.backtest import Task, run_backtest
 from explstm.datasets import load_air_passengers
 from explstm.frame import build_panel
+from server.hostile_arrow import write_file, write_stream
 from server.live import Live, start
 
 AIR = load_air_passengers()
@@ -76,6 +77,10 @@ def parquet_body() -> bytes:
     return sink.getvalue()
 
 
+def arrow_table() -> pa.Table:
+    return pa.Table.from_pandas(AIR, preserve_index=False)
+
+
 @pytest.mark.parametrize(
     "body",
     [
@@ -88,12 +93,29 @@ def parquet_body() -> bytes:
             "params": {"h": 6, "level": [80, 95]},
         },
         {
+            "content": write_stream(arrow_table()),
+            "headers": {"content-type": "application/vnd.apache.arrow.stream"},
+            "params": {"h": 6},
+        },
+        {
+            "content": write_file(arrow_table(), "lz4"),
+            "headers": {"content-type": "application/vnd.apache.arrow.file"},
+            "params": {"h": 6},
+        },
+        {
+            "files": {"file": ("a.arrow", write_stream(arrow_table(), compression="zstd"))},
+            "data": {"h": "6"},
+        },
+        {
             "content": air_csv("Reihe,Monat,Fluggäste"),
             "headers": {"content-type": "text/csv"},
             "params": {"h": 6, "id_col": "Reihe", "time_col": "Monat", "target_col": "Fluggäste"},
         },
     ],
-    ids=["sample", "form", "CSV", "Parquet", "other columns"],
+    ids=[
+        *("sample", "form", "CSV", "Parquet", "Arrow stream", "Arrow file", "Arrow in a form"),
+        "other columns",
+    ],
 )
 def test_all_ways_to_send_data_give_one_forecast(
     client: httpx.Client, body: dict[str, Any]

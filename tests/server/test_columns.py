@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from explstm.server.answers import choose_format, neutralise, restore, show_dates
-from explstm.server.columns import guess_columns, preview_csv
+from explstm.server.answers import choose_format, show_dates
+from explstm.server.data.columns import guess_columns, preview_csv
 
 
 @pytest.mark.parametrize(
@@ -42,18 +42,6 @@ def test_columns_are_found_by_name_and_by_content(
 )
 def test_the_first_known_format_is_taken(accept: str, format: str) -> None:
     assert choose_format(accept) == format
-
-
-@pytest.mark.parametrize("text", ["=1+1", "+a", "-a", "@a", "\ta", "\ra", "\na", "\0", "|a", "%a"])
-def test_what_begins_like_a_formula_is_marked_and_comes_back(text: str) -> None:
-    assert neutralise(text) == f"'{text}"
-    assert restore(neutralise(text)) == text
-
-
-@pytest.mark.parametrize("text", ["a", "-5", "+5.25", "'quoted'", "a=b", "", "1e5"])
-def test_other_text_stays(text: str) -> None:
-    assert neutralise(text) == text
-    assert restore(text) == text
 
 
 def test_dates_are_as_short_as_they_can_be() -> None:

@@ -44,7 +44,9 @@ def test_no_request_about_jobs_breaks_the_server(service, ended):
         @given(case=operation.as_strategy())
         def try_out(case: Any) -> None:
             chance = zlib.crc32(repr((case.body, case.query)).encode())
-            if "{job_id}" in case.path and (chance % 2 or case.path.endswith("/events")):
+            if case.method == "DELETE":
+                pass  # of jobs that are not there: the one that has ended is still asked for
+            elif "{job_id}" in case.path and (chance % 2 or case.path.endswith("/events")):
                 case.path_parameters = {**case.path_parameters, "job_id": ended}
             if isinstance(case.body, dict) and chance % 4:
                 case.body = {**case.body, "data": None, "table": None, "sample": "air-passengers"}
@@ -55,5 +57,5 @@ def test_no_request_about_jobs_breaks_the_server(service, ended):
             case.validate_response(answer, checks=checks[1:] if busy else checks)
 
         try_out()
-    assert 202 in statuses["POST /api/v1/jobs"] and len(statuses) == 8, statuses
+    assert 202 in statuses["POST /api/v1/jobs"] and len(statuses) == 9, statuses
     assert '"trace"' not in service.log.read_text()

@@ -174,6 +174,24 @@ def test_a_running_job_is_followed_live_cancelled_and_not_resumed_meanwhile(clie
     assert job["can_resume"] and job["files"] == []
 
 
+def test_a_job_is_deleted_once_it_has_ended(service, client):
+    asked = {**QUICK, "max_steps": 20_000}
+    job_id = client.post(JOBS, json=asked).json()["id"]
+    wait(client, job_id, ["running"])
+    refused = client.delete(f"{JOBS}/{job_id}")
+    assert refused.status_code == 409 and "cancel it first" in refused.json()["error"]["message"]
+    assert 'explstm_jobs{state="running"} 1.0' in httpx.get(f"{service.url}/metrics").text
+    client.post(f"{JOBS}/{job_id}/cancel")
+    wait(client, job_id)
+    assert (service.data / "jobs" / job_id).is_dir()
+    deleted = client.delete(f"{JOBS}/{job_id}")
+    assert (deleted.status_code, deleted.content) == (204, b"")
+    assert not (service.data / "jobs" / job_id).exists()
+    assert client.get(f"{JOBS}/{job_id}").status_code == 404
+    assert client.delete(f"{JOBS}/{job_id}").status_code == 404
+    assert 'explstm_jobs{state="running"} 0.0' in httpx.get(f"{service.url}/metrics").text
+
+
 def test_a_full_queue_says_when_to_come_back(client):
     ids = [client.post(JOBS, json={**QUICK, "max_steps": 20_000}).json()["id"]]
     wait(client, ids[0], ["running"])

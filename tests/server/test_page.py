@@ -17,6 +17,7 @@ from explstm.datasets import load_air_passengers
 pytest.importorskip("uvicorn", reason="the extra is not installed: explstm[serve]")
 SCREENS = [(1440, "light"), (1440, "dark"), (390, "light"), (390, "dark")]
 HOSTILE = "<img src=x onerror=alert(1)>"
+TORCH, TENSORFLOW = "Fine-tuned, PyTorch", "Fine-tuned, TensorFlow"
 LEVELS = ("lo-80", "hi-80", "lo-95", "hi-95")
 
 
@@ -75,6 +76,12 @@ def wait_for_forecast(page) -> None:
 def upload(page, text: str, name: str = "mine.csv") -> None:
     file = {"name": name, "mimeType": "text/csv", "buffer": text.encode()}
     page.set_input_files("#file", files=[file])
+
+
+def wait_for_lines(page, *names: str) -> None:
+    """Wait until exactly these fine-tuned forecasts are laid over."""
+    found = "chart.data.map(t => t.name).filter(n => n?.startsWith('Fine-tuned')).sort().join()"
+    wait_until(page, f"{found} === {','.join(sorted(names))!r}")
 
 
 def read_chart(page) -> dict[str, list[float]]:
@@ -329,7 +336,7 @@ def test_growth_is_told_with_its_ceiling(page):
 
 def begin(page, backend: str) -> str:
     page.click(f"button[data-backend={backend}]")
-    return f"[data-backend-job={backend}]"
+    return f"[data-card={backend}]"
 
 
 def test_fine_tuning_shows_its_progress_and_is_laid_over(page, expected):
@@ -337,39 +344,40 @@ def test_fine_tuning_shows_its_progress_and_is_laid_over(page, expected):
     card = begin(page, "torch")
     steps = set()
     while page.get_attribute(card, "data-state") != "done":
-        steps.update(re.findall(r"(\d+) step", page.inner_text(card)))
+        bar = page.locator(f"{card} progress")
+        steps.add(bar.evaluate("e => [e.max, e.value, e.getAttribute('aria-valuetext')].join()"))
         page.wait_for_timeout(20)
-    assert len(steps) >= 3
-    wait_until(page, "document.getElementById('chart').data.length === 7")
+    told = [step.split(",") for step in steps if "Round" in step]
+    assert len(told) >= 3
+    for most, done, text in told:  # two rounds of half the steps make one bar
+        of = re.fullmatch(r"Round (\d) of at most 2: Step (\d+) of 20; error [\d.]+", text)
+        assert (int(most), int(done)) == (40, 20 * (int(of[1]) - 1) + int(of[2]))
+    wait_for_lines(page, TORCH)
     begin(page, "tensorflow")
-    wait_until(page, "document.getElementById('chart').data.length === 8")
+    wait_for_lines(page, TORCH, TENSORFLOW)
     assert "The model holds 40% of what fine-tuning changed." in page.inner_text(card)
     lines = read_chart(page)
     tuned = (1.1 * expected.ExpLSTM).tolist()  # what the server's job makes of it
-    assert lines["Fine-tuned, PyTorch"][1:] == pytest.approx(tuned)
-    assert lines["Fine-tuned, TensorFlow"][1:] == pytest.approx(tuned)
-    assert read_table(page)["Fine-tuned, PyTorch"].astype(float).tolist() == pytest.approx(
-        tuned, abs=0.06
-    )
-    page.uncheck(f"{card} input")
-    wait_until(page, "document.getElementById('chart').data.length === 7")
+    assert lines[TORCH][1:] == pytest.approx(tuned)
+    assert lines[TENSORFLOW][1:] == pytest.approx(tuned)
+    assert read_table(page)[TORCH].astype(float).tolist() == pytest.approx(tuned, abs=0.06)
+    page.uncheck(f"{card} input >> nth=0")
+    wait_for_lines(page, TENSORFLOW)
 
 
 def test_what_was_fine_tuned_follows_the_series_and_goes_with_the_horizon(page):
     choose_sample(page, "sales")
     begin(page, "torch")
-    wait_until(page, "document.getElementById('chart').data.length === 7")
+    wait_for_lines(page, TORCH)
     page.fill("#series", "seasonal-07")
     page.wait_for_selector("[role=option]")
     page.keyboard.press("Enter")
     wait_until(page, "document.getElementById('series').value === 'seasonal-07'")
     wait_for_forecast(page)
     lines = read_chart(page)
-    assert lines["Fine-tuned, PyTorch"][1:] == pytest.approx(
-        [1.1 * y for y in lines["Forecast"][1:]]
-    )
+    assert lines[TORCH][1:] == pytest.approx([1.1 * y for y in lines["Forecast"][1:]])
     page.fill("#horizon", "3")
-    wait_until(page, "document.getElementById('chart').data.length === 6")
+    wait_for_lines(page)
     assert page.locator("#jobs .job").count() == 0
 
 
@@ -404,6 +412,8 @@ def test_work_is_found_again_by_who_comes_back(page, store):
     card = begin(page, "torch")
     page.wait_for_selector(f"{card}[data-state=interrupted]")
     page.reload()
+    page.wait_for_selector(f"{card}[data-state=interrupted]")
+    page.click("#restart")
     item = "#earlier-jobs li:first-child"
     page.wait_for_selector(f"{item}[data-state=interrupted]")
     assert page.inner_text(f"{item} strong") == "Fine-tuning in PyTorch, 12 steps ahead"
@@ -428,6 +438,202 @@ def test_a_stream_that_breaks_is_taken_up_where_it_broke(page, store):
     card = begin(page, "torch")
     page.wait_for_selector(f"{card}[data-state=done]")
     assert store["followed"][:2] == [0, 15]
+
+
+def tune_both(page) -> None:
+    choose_sample(page, "air-passengers")
+    for backend in ("torch", "tensorflow"):
+        begin(page, backend)
+    wait_for_lines(page, TORCH, TENSORFLOW)
+
+
+def test_fine_tuned_ranges_are_told_apart_without_their_colours(page, expected):
+    tune_both(page)
+    traces = page.evaluate(
+        """chart.data.map(t => ({name: t.name, y: [...t.y], fill: t.fill, dash: t.line.dash,
+            hatch: t.fillpattern?.shape, marker: t.marker?.symbol, group: t.legendrank}))"""
+    )
+    for of, place in (("PyTorch", 20), ("TensorFlow", 30)):
+        upper = [i for i, t in enumerate(traces) if place < (t["group"] or 0) < place + 10]
+        ends = [traces[i - lower]["y"][1:] for i in upper for lower in (1, 0)]
+        wanted = [1.1 * expected[f"ExpLSTM-{e}"] for e in ("lo-95", "hi-95", "lo-80", "hi-80")]
+        for y, want in zip(ends, wanted, strict=True):
+            assert y == pytest.approx(want.tolist()), of
+    medians = [t for t in traces if (t.get("name") or "").startswith(("Fine", "Forecast"))]
+    assert len({(t["dash"], t["marker"]) for t in medians}) == 3
+    assert len({t["dash"] for t in medians}) == 3
+    hatches = {t["hatch"] for t in traces if t["fill"] == "tonexty"}
+    assert hatches == {None, "/", "\\"}
+    page.uncheck("[data-card=torch] input >> nth=1")
+    wait_until(page, "!chart.data.some(t => t.name === 'Ranges, PyTorch')")
+    wait_for_lines(page, TORCH, TENSORFLOW)
+
+
+def test_levels_chosen_later_hold_for_what_was_fine_tuned(page):
+    tune_both(page)
+    page.check("input[value='50']", force=True)
+    page.uncheck("input[value='95']", force=True)
+    ranges = "chart.data.map(t => t.name).filter(n => n?.endsWith('% range')).join()"
+    wait_until(page, f"{ranges} === '80 % range,50 % range'")
+    table = read_table(page, "[data-numbers=torch]")
+    assert list(table) == ["month", "Forecast", "50 % from", "50 % to", "80 % from", "80 % to"]
+
+
+def test_the_numbers_of_what_was_fine_tuned_are_in_a_table(page, expected):
+    tune_both(page)
+    for backend in ("torch", "tensorflow"):
+        table = read_table(page, f"[data-numbers={backend}]")
+        for shown, name in zip(table.columns[2:], LEVELS, strict=True):
+            assert table[shown].astype(float).tolist() == pytest.approx(
+                (1.1 * expected[f"ExpLSTM-{name}"]).tolist(), abs=0.06
+            )
+    end = 1.1 * expected.ExpLSTM.iloc[-1]
+    said = page.inner_text("[data-card=torch] .job-body")
+    assert said.startswith(f"About {end:.4g} for Dec 1961, without fine-tuning {end / 1.1:.4g}.")
+    assert f"{TENSORFLOW}, ends at about {end:.4g}" in page.inner_text("#chart-text")
+
+
+def test_whether_fine_tuning_is_better_is_not_said_before_it_was_tested(page):
+    tune_both(page)
+    card = "[data-card=torch]"
+    assert "Not tested yet" in page.inner_text(card) and "beats the simple" not in page.inner_text(
+        card
+    )
+    page.click(f"{card} button:has-text('Test it')")
+    page.wait_for_selector("[data-card=test-torch] button:has-text('Cancel')")
+    page.wait_for_selector(f"{card} .tested")
+    said = page.inner_text(card)
+    assert "Yes: it beats the simple forecasts" in said and "Not tested yet" not in said
+    assert "It was 20 % lower than that of the forecast without fine-tuning" in said
+    assert "whether that is more than luck was not tested" in said
+    assert page.locator("[data-card=test-torch]").count() == 0
+    assert "Not tested yet" in page.inner_text("[data-card=tensorflow]")
+
+
+def test_what_was_fine_tuned_is_taken_along(page, server):
+    tune_both(page)
+    card = "[data-card=tensorflow]"
+    with page.expect_download() as saved:
+        page.click(f"{card} button:has-text('CSV')")
+    assert saved.value.suggested_filename == "Air-passengers-fine-tuned-TensorFlow-forecast.csv"
+    job = next(key for key in reversed(server.store["jobs"]))
+    assert job in Path(saved.value.path()).read_text()
+    with page.expect_download() as saved:
+        page.click(f"{card} button:has-text('SVG')")
+    texts = {text.strip() for text in ElementTree.parse(saved.value.path()).getroot().itertext()}
+    assert {"Past", TENSORFLOW, "Ranges, TensorFlow"} <= texts
+    assert not {"Forecast", TORCH} & texts
+    with page.expect_download() as saved:
+        page.click(f"{card} button:has-text('PNG')")
+    assert Path(saved.value.path()).read_bytes().startswith(b"\x89PNG")
+
+
+def test_steps_are_as_many_as_were_asked_for(page, server):
+    choose_sample(page, "air-passengers")
+    page.fill("#steps", "7")
+    begin(page, "torch")
+    page.wait_for_selector("[data-card=torch][data-state=done] input")
+    page.click("[data-card=torch] button:has-text('Test it')")
+    page.wait_for_selector("[data-card=torch] .tested")
+    tuned, tested = [job["request"] for job in list(server.store["jobs"].values())[-2:]]
+    assert tuned["max_steps"] == tested["max_steps"] == 7
+    assert tested["methods"] == ["Pretrained", "FineTuned/torch"]
+    jobs = len(server.store["jobs"])
+    page.fill("#steps", "0")
+    page.click("button[data-backend=torch]")
+    page.wait_for_timeout(200)
+    assert len(server.store["jobs"]) == jobs
+
+
+# ------------------------------------------------------------------------------- theme and reloads
+
+
+@pytest.mark.parametrize("page", [(1440, "light"), (390, "dark")], indirect=True, ids=str)
+def test_the_theme_is_chosen_and_stays(page):
+    system = page.evaluate("document.documentElement.dataset.theme")
+    other = {"light": "dark", "dark": "light"}[system]
+    choose_sample(page, "air-passengers")
+    ground = "getComputedStyle(document.body).backgroundColor"
+    before, ink = page.evaluate(ground), page.evaluate("chart.layout.font.color")
+    page.select_option("#theme", other)
+    wait_until(page, f"chart.layout.font.color !== {ink!r}")
+    assert page.evaluate(ground) != before
+    page.add_init_script(
+        """new MutationObserver(() => { window.themed ??= [document.documentElement.dataset.theme,
+          document.body === null]; }).observe(document, {attributes: true, subtree: true,
+          attributeFilter: ["data-theme"]})"""
+    )
+    page.reload()
+    wait_for_forecast(page)
+    assert page.evaluate("window.themed[0]") == other
+    assert page.evaluate("document.querySelector('head script').src").endswith("/theme.js")
+    assert page.evaluate("document.querySelector('head script').async") is False
+    assert page.input_value("#theme") == other
+    page.emulate_media(color_scheme=other)
+    page.select_option("#theme", "system")
+    assert page.evaluate("document.documentElement.dataset.theme") == other
+    page.emulate_media(color_scheme=system)
+    wait_until(page, f"document.documentElement.dataset.theme === {system!r}")
+    assert page.evaluate(ground) == before
+
+
+def test_a_reload_shows_the_same_again(page):
+    table = load_air_passengers().rename(columns={"y": "passengers"})
+    table.insert(2, "price", 10.0)
+    upload(page, table.drop(columns="unique_id").to_csv(index=False))
+    wait_for_forecast(page)
+    page.click("#columns summary")
+    page.select_option("#target-col", "passengers")
+    page.click("#columns-form button")
+    wait_until(page, "document.getElementById('headline').textContent !== 'About 10'")
+    page.fill("#horizon", "6")
+    page.uncheck("input[value='95']", force=True)
+    page.check("input[value=log]", force=True)
+    begin(page, "torch")
+    wait_until(page, "chart.data.some(t => t.name === 'Fine-tuned, PyTorch')")
+    page.click("[data-card=torch] button:has-text('Test it')")
+    page.wait_for_selector("[data-card=torch] .tested")
+    places = ("#headline", "#data-name", "#data-shape", "#columns-now", "#forecast-title", "#jobs")
+    before = {place: page.inner_text(place) for place in places}
+    page.reload()
+    wait_for_forecast(page)
+    page.wait_for_selector("[data-card=torch] .tested")
+    assert {place: page.inner_text(place) for place in places} == before
+    assert page.evaluate("chart.layout.yaxis.type") == "log"
+    assert not page.is_visible("#start")
+    assert page.title() == "mine.csv – Exponential LSTM"
+    page.click("#restart")
+    page.reload()
+    page.wait_for_selector("[data-sample]")
+    assert page.is_visible("#start") and not page.is_visible("#result")
+
+
+def test_a_reload_shows_the_series_that_was_chosen(page):
+    choose_sample(page, "sales")
+    page.fill("#series", "l-31")
+    page.wait_for_selector("[role=option]")
+    page.keyboard.press("Enter")
+    wait_until(page, "document.getElementById('headline-more').textContent.length > 0")
+    page.reload()
+    wait_for_forecast(page)
+    assert page.input_value("#series") == "seasonal-31"
+
+
+def test_data_that_are_gone_after_a_reload_are_said_to_be_gone(page, server):
+    page.expected = [404]
+    choose_sample(page, "air-passengers")
+    kept = dict(server.store["data"])
+    server.store["data"].clear()
+    try:
+        page.reload()
+        page.wait_for_selector("#problem:not([hidden])")
+    finally:
+        server.store["data"].update(kept)
+    assert "no longer has the data of Air passengers" in page.inner_text("#problem")
+    assert page.is_visible("#start") and not page.is_visible("#result")
+    page.click("[data-sample=epidemic]")
+    wait_for_forecast(page)
+    assert not page.is_visible("#problem")
 
 
 # -------------------------------------------------------------------------------------- downloads
@@ -464,7 +670,7 @@ def test_the_pictures_hold_the_chart(page):
 def test_the_report_is_made_as_a_job(page, server):
     choose_sample(page, "air-passengers")
     begin(page, "torch")
-    wait_until(page, "document.getElementById('chart').data.length === 7")
+    wait_for_lines(page, TORCH)
     name, data = download(page, "report")
     assert name == "Air-passengers-report.html" and data.startswith(b"<!doctype html>")
     asked = list(server.store["jobs"].values())[-1]["request"]
@@ -510,8 +716,11 @@ def test_axe_finds_no_serious_problem(page):
 
     look()
     choose_sample(page, "sales")
-    begin(page, "torch")
-    page.wait_for_selector("#jobs .job[data-state=done]")
+    for backend in ("torch", "tensorflow"):
+        begin(page, backend)
+    wait_until(page, "document.querySelectorAll('#jobs .boxes').length === 2")
+    page.click("[data-card=torch] button:has-text('Test it')")
+    page.wait_for_selector("[data-card=torch] .tested")
     for details in page.locator("details").all():
         details.evaluate("e => { e.open = true; }")
     look()
@@ -535,9 +744,49 @@ def test_nothing_is_wider_than_the_screen(page):
 
     assert find_wide() == []
     choose_sample(page, "sales")
+    begin(page, "tensorflow")
+    page.wait_for_selector("#jobs .boxes")
     for details in page.locator("details").all():
         details.evaluate("e => { e.open = true; }")
     assert find_wide() == []
+
+
+def test_who_works_by_keys_keeps_the_place(page, store):
+    store["speed"] = 0.2
+    choose_sample(page, "air-passengers")
+    page.focus("button[data-backend=torch]")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("[data-card=torch][data-state=running]")
+    assert page.evaluate("document.activeElement.dataset.backend") == "torch"
+    page.focus("[data-card=torch] button")
+    page.keyboard.press("Space")
+    page.wait_for_selector("[data-card=torch] button:has-text('Start again')")
+    assert page.evaluate("document.activeElement.ariaLabel") == f"Start again, {TORCH}"
+    store["speed"] = 0.01
+    page.keyboard.press("Enter")
+    page.wait_for_selector("[data-card=torch] button:has-text('CSV')")
+    assert page.evaluate("document.activeElement.closest('[data-card=torch]') !== null")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.closest('[data-card=torch]') !== null")
+
+
+def test_progress_is_said_to_who_does_not_see_it(page, store):
+    page.evaluate(
+        """() => {
+          window.told = [];
+          const announcer = document.getElementById("announcer");
+          new MutationObserver(() => window.told.push(announcer.textContent))
+            .observe(announcer, {childList: true, characterData: true, subtree: true});
+        }"""
+    )
+    choose_sample(page, "air-passengers")
+    begin(page, "torch")
+    wait_for_lines(page, TORCH)
+    told = page.evaluate("window.told")
+    assert told[0] == "Reading Air passengers."
+    assert f"{TORCH}: Learning." in told
+    assert 1 <= sum(text.startswith(f"{TORCH}: Round") for text in told) <= 3
+    assert told[-1] == f"{TORCH}: the forecast is laid over the chart."
 
 
 def test_everything_is_reached_by_keys_in_the_order_of_the_page(page):

@@ -23,6 +23,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
         tmp_path_factory.mktemp("service"),
         token=TOKEN,
         trusted_hosts=("forecasts.example",),
+        uploads_at_once=3,
         read_seconds=2.0,
         max_bytes=20_000,
     ) as live:
@@ -49,7 +50,8 @@ def test_a_client_without_the_token_is_not(service: Live, shown: str) -> None:
     assert answer.status_code == 401
     assert answer.headers["www-authenticate"] == "Bearer"
     assert TOKEN not in answer.text
-    for path in ("/metrics", "/api/v1/limits", "/api/v1/samples"):
+    paths = ("metrics", "limits", "samples", "jobs", f"jobs/{'x' * 22}", f"data/{'x' * 22}/series")
+    for path in ("/metrics", *(f"/api/v1/{path}" for path in paths[1:])):
         assert httpx.get(service.url + path, headers={"authorization": shown}).status_code == 401
     for path in ("/healthz", "/readyz", "/docs", "/api/v1/openapi.json"):
         assert httpx.get(service.url + path).status_code == 200
@@ -142,6 +144,25 @@ def test_a_client_that_leaves_leaves_nothing(service: Live) -> None:
     assert ask(service).status_code == 200
     assert not any((service.data / "uploads").iterdir())
     assert '"trace"' not in service.log.read_text()
+
+
+def test_slow_uploads_leave_room_for_others_and_the_rest_is_told_to_wait(service: Live) -> None:
+    head = (
+        f"POST /api/v1/inspect HTTP/1.1\r\nHost: 127.0.0.1:{service.port}\r\n"
+        f"Authorization: Bearer {TOKEN}\r\nContent-Type: text/csv\r\nContent-Length: 1000\r\n\r\n"
+    )
+    lines = [socket.create_connection(("127.0.0.1", service.port)) for _ in range(100)]
+    try:
+        for line in lines:
+            line.settimeout(20)
+            line.sendall(head.encode() + b"ds,y\n")
+        statuses = [line.recv(100).split()[1] for line in lines]
+    finally:
+        for line in lines:
+            line.close()
+    assert statuses.count(b"408") == 3 and statuses.count(b"429") == 97
+    assert ask(service).status_code == 200
+    assert not any((service.data / "uploads").iterdir())
 
 
 def test_the_token_is_not_in_the_log(service: Live) -> None:

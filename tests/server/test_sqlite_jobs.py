@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from explstm.errors import ModelFileError
-from explstm.server.jobs import ID, Job, new_id
-from explstm.server.sqlite_jobs import SqliteJobs
+from explstm.server.jobs.record import ID, Job, new_id
+from explstm.server.jobs.sqlite_store import SqliteJobs
 
 
 @pytest.fixture
@@ -114,13 +114,14 @@ def test_jobs_are_listed_newest_first_by_state(store):
     assert [job.id for job in store.find()] == [job.id for job in reversed(jobs)]
     assert [job.id for job in store.find(["done", "failed"])] == [jobs[2].id]
     assert len(store.find(limit=2)) == 2
+    assert store.count() == {"queued": 3, "done": 1}
 
 
 def test_what_was_told_outlives_a_kill(tmp_path):
     code = (
         "import os, signal, sys, pathlib\n"
-        "from explstm.server.sqlite_jobs import SqliteJobs\n"
-        "from explstm.server.jobs import Job, new_id\n"
+        "from explstm.server.jobs.sqlite_store import SqliteJobs\n"
+        "from explstm.server.jobs.record import Job, new_id\n"
         "store = SqliteJobs(pathlib.Path(sys.argv[1]))\n"
         "for n in range(20):\n"
         "    store.add(Job(new_id(), 'tune', {'n': n}, 'queued', n))\n"

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from explstm.errors import BusyError
-from explstm.server import workers
-from explstm.server.job_kinds import REQUEST
-from explstm.server.jobs import ENDED, Job, new_id
+from explstm.server.jobs import workers
+from explstm.server.jobs.kinds import REQUEST
+from explstm.server.jobs.record import AGAIN, ENDED, Job, new_id
+from explstm.server.jobs.sqlite_store import SqliteJobs
+from explstm.server.jobs.workers import JobPool, QueueFullError
 from explstm.server.settings import Settings
-from explstm.server.sqlite_jobs import SqliteJobs
-from explstm.server.workers import JobPool, QueueFullError
 
 QUICK = {"kind": "fine-tune", "sample": "air-passengers", "h": 4, "max_steps": 5}
 LONG = {**QUICK, "max_steps": 20_000}
@@ -101,7 +101,7 @@ def test_a_cancelled_training_ends_soon_and_leaves_no_result(make_pool):
     assert pool.cancel(waiting.id).state == "cancelled"
     pool.cancel(job.id)
     ended = wait_for_end(pool, job)
-    # GRACE_SECONDS and a little; the generous bound keeps a busy machine from failing the test.
+    # job_grace_seconds and a little; the generous bound keeps a busy machine from failing the test.
     assert time.monotonic() - started < 10
     assert ended.state == "cancelled" and not children() - before
     left = {path.name for path in pool.folders.path(job.id).iterdir()}
@@ -152,9 +152,8 @@ def test_a_killed_process_fails_its_job_and_no_other(make_pool):
     assert wait_for_end(pool, other).state == "done"
 
 
-def test_a_silent_process_is_ended(make_pool, monkeypatch):
-    monkeypatch.setattr("explstm.server.job_run.SILENT_SECONDS", 3.0)
-    pool = make_pool()
+def test_a_silent_process_is_ended(make_pool):
+    pool = make_pool(job_silent_seconds=3.0)
     before = children()
     job = submit(pool, LONG)
     wait_for_steps(pool, job)
@@ -193,7 +192,8 @@ def test_the_queue_is_bounded(make_pool):
     waiting = [submit(pool, QUICK) for _ in range(2)]
     with pytest.raises(QueueFullError, match="2 jobs wait"):
         submit(pool, QUICK)
-    assert pool.counts() == {"queued": 2, "running": 1}
+    counts = {"queued": 2, "running": 1}
+    assert pool.counts() == {**dict.fromkeys(("done", *AGAIN), 0), **counts}
     pool.cancel(waiting[0].id)
     submit(pool, QUICK)
     with pytest.raises(QueueFullError):
@@ -211,6 +211,21 @@ def test_a_server_that_ends_interrupts_its_jobs_and_the_next_one_goes_on(make_po
     assert again.store.get(running.id).state == "interrupted"
     assert again.folders.can_continue(running.id)
     assert wait_for_end(again, waiting).state == "done"
+
+
+def test_only_a_job_that_has_ended_is_deleted_and_nothing_of_it_is_left(make_pool):
+    pool = make_pool()
+    running, waiting = submit(pool, LONG), submit(pool, QUICK)
+    wait_for(pool, running, lambda found: found.state == "running")
+    assert not pool.delete(running.id) and not pool.delete(waiting.id)
+    assert pool.folders.path(running.id).is_dir() and pool.folders.path(waiting.id).is_dir()
+    pool.cancel(waiting.id)
+    assert pool.delete(waiting.id) and pool.store.get(waiting.id) is None
+    assert not pool.folders.path(waiting.id).exists() and pool.store.events(waiting.id) == []
+    assert pool.counts()["running"] == 1
+    pool.cancel(running.id)
+    wait_for_end(pool, running)
+    assert pool.delete(running.id) and pool.folders.ids() == []
 
 
 def test_two_servers_on_one_folder_are_refused(make_pool):

@@ -16,6 +16,7 @@ from explstm.cli.arguments import (
     SavedModel,
     spread_options,
 )
+from explstm.errors import UsageError
 from explstm.options import DataOptions
 from explstm.screen import Screen
 
@@ -26,8 +27,9 @@ def growth(
     horizon: Horizon,
     data: DataOptions,
     level: Annotated[
-        float, typer.Option(min=1, max=99.9, help="Coverage of all intervals, in per cent.")
-    ] = 80.0,
+        list[float],
+        typer.Option(min=1, max=99.9, help="Coverage of all intervals, in per cent; one."),
+    ] = [80.0],  # noqa: B006 - a single one is asked for below: of two, Click would keep the last
     model: SavedModel = None,
     out: Out = Path("explstm-growth"),
     plot: Plot = True,
@@ -38,8 +40,13 @@ def growth(
     """Say how fast the series of a file grow, for how long, and what speaks for a ceiling."""
     from explstm.commands.growth import report_file_growth
 
+    if len(level) > 1:
+        given = " and ".join(f"{one:g}" for one in level)
+        raise UsageError(
+            "GROWTH_LEVEL", f"--level {given}: growth is told with one interval; give one --level."
+        )
     report = report_file_growth(
-        file, horizon, out, data, level=level, saved=model, plot=plot, force=force
+        file, horizon, out, data, level=level[0], saved=model, plot=plot, force=force
     )
     Screen(as_json).show_growth(report, out)
 

@@ -24,6 +24,14 @@ def serve(
         Path("explstm-server")
     ),
     workers: Annotated[int, typer.Option(min=0, max=64, help="Jobs that run at once.")] = 1,
+    wrong_tokens: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Wrong tokens in a minute after which an address must wait; 0 behind a proxy on "
+            "another machine, which makes all clients one address.",
+        ),
+    ] = 100,
     debug: Debug = False,
 ) -> None:
     """Show a page, and answer requests, that forecast any data."""
@@ -37,6 +45,7 @@ def serve(
         trusted_hosts=tuple(trusted_host or ()),
         data=data,
         workers=workers,
+        wrong_tokens=wrong_tokens,
     )
     where = f"[{host}]" if ":" in host else host
     typer.echo(f"explstm: http://{where}:{port}/ (Ctrl-C ends it)", err=True)

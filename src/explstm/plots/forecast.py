@@ -1,12 +1,12 @@
 """Figures of what is forecast, over what happened."""
 
-import re
 from itertools import cycle
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from explstm.ends import interval_levels, name_ends, name_level
 from explstm.plots.style import (
     DASHES,
     INK,
@@ -17,8 +17,6 @@ from explstm.plots.style import (
     readable,
     shorten_dates,
 )
-
-INTERVAL = re.compile(r"^(?P<model>.*)-lo-(?P<level>[0-9.]+)$")
 
 
 def draw_forecast(facts: pd.DataFrame, models: list[str]) -> Figure:
@@ -95,12 +93,9 @@ def _draw_window(axis: Axes, window: pd.DataFrame, models: list[str], *, labelle
 def _fill_intervals(
     axis: Axes, rows: pd.DataFrame, model: str, color: str, *, labelled: bool = True
 ) -> None:
-    levels = sorted(
-        (match["level"] for match in map(INTERVAL.match, rows.columns)
-         if match and match["model"] == model),
-        key=float,
-    )  # fmt: skip
-    for level in levels:
-        low, high = rows[f"{model}-lo-{level}"], rows[f"{model}-hi-{level}"]
-        label = readable(f"{model} {level} %") if labelled else None
-        axis.fill_between(rows["ds"], low, high, color=color, alpha=0.18, linewidth=0, label=label)
+    for level in interval_levels(rows.columns, model):
+        low, high = name_ends(model, level)
+        label = readable(f"{model} {name_level(level)} %") if labelled else None
+        axis.fill_between(
+            rows["ds"], rows[low], rows[high], color=color, alpha=0.18, linewidth=0, label=label
+        )

@@ -13,6 +13,7 @@ import pandas as pd
 
 from explstm.errors import BackendNotInstalledError
 from explstm.plain_text import shorten
+from explstm.spreadsheets import write_csv
 
 try:
     import matplotlib
@@ -90,7 +91,7 @@ def render_narrow(figure: Figure, width: float) -> bytes:
 
 def save_figure(figure: Figure, facts: pd.DataFrame, folder: Path, name: str) -> None:
     """Write ``name.png``, ``name.svg`` and the facts as ``name.csv``."""
-    facts.to_csv(folder / f"{name}.csv", index=False, lineterminator="\n")
+    write_csv(facts, folder / f"{name}.csv")
     png = _render(figure, "png", dpi=130, metadata={"Software": None})
     (folder / f"{name}.png").write_bytes(png)
     layout = figure.get_layout_engine()

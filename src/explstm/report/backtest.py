@@ -4,7 +4,7 @@ import pandas as pd
 
 from explstm import plots
 from explstm.backtest import NAIVE
-from explstm.diagnostics import interval_levels
+from explstm.ends import interval_levels, name_ends
 from explstm.report.evidence import Evidence, table_scores
 from explstm.report.outlook import to_plain
 from explstm.report.page import Chart, Section, Table, make_table, say_number
@@ -101,9 +101,9 @@ def _draw_windows(evidence: Evidence, material: Material) -> Chart:
     models = [name for name in (evidence.focus, evidence.best_naive) if name is not None]
     names = list(dict.fromkeys(models))
     ends = [
-        f"{names[0]}-{end}-{level:g}"
-        for level in interval_levels(list(evidence.forecasts.columns), names[0])[:1]
-        for end in ("lo", "hi")
+        end
+        for level in interval_levels(evidence.forecasts.columns, names[0])[:1]
+        for end in name_ends(names[0], level)
     ]
     shown = list(dict.fromkeys(evidence.forecasts["unique_id"]))[: plots.MAX_SERIES]
     windows = evidence.forecasts[["unique_id", "ds", "cutoff", "y", *names, *ends]]

@@ -3,7 +3,8 @@
 import pandas as pd
 
 from explstm import plots
-from explstm.diagnostics import interval_levels, measure_coverage
+from explstm.diagnostics import measure_coverage
+from explstm.ends import interval_levels
 from explstm.report.evidence import MAX_METHODS, Evidence
 from explstm.report.page import Chart, Section, Table, make_table
 

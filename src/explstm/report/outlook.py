@@ -4,7 +4,7 @@ import pandas as pd
 from pydantic import RootModel
 
 from explstm import plots
-from explstm.diagnostics import interval_levels
+from explstm.ends import interval_levels, is_end, name_ends, name_level
 from explstm.frame import Panel, panel_frame
 from explstm.pipeline import DRAWN_HORIZONS, join_tables
 from explstm.report.evidence import table_scores
@@ -26,7 +26,7 @@ def show_forecast(material: Material) -> Section | None:
     model, ids = names[0], list(dict.fromkeys(table["unique_id"]))
     held_out = "y" in table
     horizon = int(table.groupby("unique_id", sort=False).size().max())
-    levels = [f"{level:g}" for level in interval_levels(list(table.columns), model)]
+    levels = [name_level(level) for level in interval_levels(table.columns, model)]
     charts: tuple[Chart, ...] = ()
     if material.history is not None or held_out:
         facts = _join_history(table, material.history, horizon)
@@ -55,9 +55,7 @@ def show_forecast(material: Material) -> Section | None:
 
 def _find_methods(table: pd.DataFrame) -> list[str]:
     return [
-        name
-        for name in table.columns
-        if name not in (*KEYS, "y", "cutoff") and "-lo-" not in name and "-hi-" not in name
+        name for name in table.columns if name not in (*KEYS, "y", "cutoff") and not is_end(name)
     ]
 
 
@@ -89,7 +87,7 @@ def _end(rows: pd.DataFrame, model: str, levels: list[str]) -> str:
     text = f"{say_number(last[model])} on {say_date(last['ds'])}"
     if not levels:
         return text
-    low, high = (last[f"{model}-{end}-{levels[0]}"] for end in ("lo", "hi"))
+    low, high = (last[end] for end in name_ends(model, float(levels[0])))
     return f"{text} (between {say_number(low)} and {say_number(high)} with {levels[0]} %)"
 
 
@@ -137,7 +135,7 @@ def _table_held_out(run: Run) -> tuple[Table, ...]:
 
 
 def _table_forecast(table: pd.DataFrame, model: str, levels: list[str], n_series: int) -> Table:
-    ends = [f"{model}-{end}-{level}" for level in levels[:1] for end in ("lo", "hi")]
+    ends = [end for level in levels[:1] for end in name_ends(model, float(level))]
     known = ["y"] if "y" in table else []
     shown = table[["unique_id", "ds", *known, model, *ends]]
     labels = {"unique_id": "Series", "ds": "Date", "y": "Actual", model: "Forecast"}

@@ -22,6 +22,7 @@ from explstm.frame import Panel
 from explstm.options import DataOptions
 from explstm.parsing import name_cells, parse_dates, quote
 from explstm.runfolder import PACKAGE, RECORD, describe_file
+from explstm.spreadsheets import restore
 from explstm.storage import MAX_JSON_BYTES, parse_json, read_regular
 
 MAX_TABLE_BYTES = 1 << 29
@@ -148,7 +149,7 @@ class Run:
 
 
 def _tidy(table: pd.DataFrame, path: Path, texts: list[str], dates: list[str]) -> pd.DataFrame:
-    table[texts] = table[texts].fillna("")
+    table[texts] = table[texts].fillna("").map(restore)
     for name in dates:
         name_cell = name_cells(name, table.index)
         try:

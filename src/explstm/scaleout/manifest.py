@@ -9,7 +9,6 @@ the same versions; its manifest and dead letters are then the same bytes, howeve
 interrupted. Only what such a run writes is ever removed.
 """
 
-import csv
 import hashlib
 import json
 import os
@@ -22,12 +21,14 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from explstm import __version__
 from explstm.errors import UsageError
 from explstm.scaleout.records import FORECAST, Place, is_stated, read_record, write_whole
+from explstm.spreadsheets import write_csv
 from explstm.storage import dump_json
 
 MANIFEST = "manifest.json"
@@ -163,13 +164,9 @@ def _write_dead_letters(run: Run, paths: Sequence[Path]) -> dict[str, int]:
 
 
 def _write_ran(place: Place, paths: Sequence[Path]) -> None:
-    with write_whole(place, place.out / RAN) as aside, aside.open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        for row, path in enumerate(paths):
-            ran = read_record(place, path)["ran"]
-            if row == 0:
-                writer.writerow(("task", *ran))
-            writer.writerow((path.stem, *ran.values()))
+    rows = [{"task": path.stem, **read_record(place, path)["ran"]} for path in paths]
+    with write_whole(place, place.out / RAN) as aside:
+        write_csv(pd.DataFrame(rows), aside)
 
 
 def _write_json(place: Place, manifest: Mapping[str, Any]) -> None:

@@ -111,7 +111,8 @@ def check_options(
     settings = read_settings(bundle, model)
     return Options(
         h=h,
-        level=tuple(check_levels(level, bundle.spec, settings.training().loss)),
+        # The same question in the same bytes, whether it was asked as 80 or as 80.0.
+        level=tuple(map(float, check_levels(level, bundle.spec, settings.training().loss))),
         model=model,
         seal=bundle.manifest["seal"],
         freq=settings.freq if freq is None else freq,

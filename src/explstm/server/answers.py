@@ -1,10 +1,7 @@
 """Tables as clients want them: JSON columns, CSV, Parquet, Arrow.
 
 Contract: dates are ISO text and integers stay integers in JSON and CSV; numbers are not rounded.
-In a CSV no text begins as a formula of a spreadsheet does: it gets an apostrophe in front, which
-:func:`restore` takes away again.
-
-Source: OWASP, CSV Injection; ASVS 4.0, 1.2.10.
+A CSV is one that spreadsheets open without running what is in it (:mod:`explstm.spreadsheets`).
 """
 
 import io
@@ -18,6 +15,8 @@ import pandas as pd
 from pydantic_core import to_json
 
 from explstm.calendar import Dates
+from explstm.spreadsheets import neutralise as neutralise
+from explstm.spreadsheets import write_csv
 
 JSON = "application/json"
 CSV = "text/csv"
@@ -25,10 +24,6 @@ PARQUET = "application/vnd.apache.parquet"
 ARROW = "application/vnd.apache.arrow.stream"
 FORMATS = (JSON, CSV, PARQUET, ARROW)
 FILE_NAMES = {CSV: "csv", PARQUET: "parquet", ARROW: "arrow"}
-
-FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r", "\n", "\0", "|", "%")
-_NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
-_MARKED = re.compile(r"'[=+\-@\t\r\n\0|%]")
 
 
 def choose_format(accept: str) -> str:
@@ -42,17 +37,6 @@ def choose_format(accept: str) -> str:
         if name in ("*/*", "application/*"):
             break
     return JSON
-
-
-def neutralise(text: str) -> str:
-    """Text that no spreadsheet takes for a formula; plain numbers stay."""
-    is_formula = text.startswith(FORMULA_SIGNS) and not _NUMBER.fullmatch(text)
-    return f"'{text}" if is_formula else text
-
-
-def restore(text: str) -> str:
-    """Text as it was before :func:`neutralise`."""
-    return text[1:] if _MARKED.match(text) else text
 
 
 def show_dates(ds_S: Dates, time_zone: tzinfo | None) -> list[Any]:
@@ -80,12 +64,7 @@ def write_table(table: Mapping[str, Any], media_type: str) -> bytes:
         return dump_json({name: _plain(column) for name, column in table.items()})
     frame = pd.DataFrame(dict(table))
     if media_type == CSV:
-        for name in frame.columns:
-            if frame[name].dtype == object:
-                frame[name] = [
-                    neutralise(cell) if isinstance(cell, str) else cell for cell in frame[name]
-                ]
-        return frame.to_csv(index=False, lineterminator="\r\n").encode()
+        return (write_csv(frame, None, "\r\n") or "").encode()
     import pyarrow as pa
     import pyarrow.parquet as pq
 

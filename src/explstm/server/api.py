@@ -32,15 +32,25 @@ from explstm.server.answers import (
     show_dates,
     write_table,
 )
+from explstm.server.data.reading import Source, read_source
+from explstm.server.data.samples import SAMPLES, load_sample
+from explstm.server.data.upload_store import Uploads
+from explstm.server.data.uploads import (
+    DESCRIBED,
+    choose_source,
+    find_sample,
+    keep_sample,
+    parse_request,
+    receive,
+)
 from explstm.server.errors import ApiError
 from explstm.server.forecasting import Order, forecast_together
 from explstm.server.inspection import describe, list_series
 from explstm.server.judging import write_backtest, write_growth
 from explstm.server.lanes import Forecaster, Reader
 from explstm.server.panels import Known, Panels
-from explstm.server.reading import Source, read_source
-from explstm.server.samples import SAMPLES, load_sample
 from explstm.server.schemas import (
+    MAX_HORIZON,
     BacktestAnswer,
     BacktestRequest,
     DataId,
@@ -57,15 +67,6 @@ from explstm.server.schemas import (
     SeriesPage,
 )
 from explstm.server.settings import Settings
-from explstm.server.uploads import (
-    RAW,
-    Uploads,
-    choose_source,
-    find_sample,
-    keep_sample,
-    parse_request,
-    receive,
-)
 
 PREFIX = "/api/v1"
 STRETCH = 24
@@ -115,7 +116,7 @@ def takes(model: type[DataRequest]) -> dict[str, Any]:
         "description": "The file, and the other fields of the request beside it.",
     }
     content = {JSON: {"schema": schema}, "multipart/form-data": {"schema": form}}
-    content |= {media_type: raw for media_type in RAW[:3]}
+    content |= {media_type: raw for media_type in DESCRIBED}
     return {
         "requestBody": {"required": True, "content": content},
         "description": "With a raw file as the body, the fields of the request stand in the query.",
@@ -352,10 +353,11 @@ async def show_limits(request: Request) -> Limits:
         **{
             name: getattr(settings, name)
             for name in (
-                *("max_bytes", "max_rows", "max_series", "max_columns", "max_horizon"),
+                *("max_bytes", "max_rows", "max_series", "max_columns"),
                 "keep_uploads_for",
             )
         },
+        max_horizon=MAX_HORIZON,
         backends=[name for name, module in frameworks.items() if find_spec(module) is not None],
         version=__version__,
     )

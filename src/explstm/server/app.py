@@ -1,15 +1,12 @@
 """The app: routes, what stands before them, and what lives as long as it.
 
-Contract: :func:`make_app` puts the parts together and does no work. The page, and jobs, are there
-where their modules are.
+Contract: :func:`make_app` puts the parts together and does no work.
 """
 
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from importlib import import_module
-from importlib.util import find_spec
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -22,15 +19,17 @@ from starlette.requests import ClientDisconnect
 from explstm import __version__
 from explstm.errors import ExpLSTMError
 from explstm.server import api
+from explstm.server.data.upload_store import Uploads
 from explstm.server.errors import ApiError, failure_body, from_package, from_validation
 from explstm.server.health import METRICS_TYPE, Metrics
+from explstm.server.jobs.routes import make_router
 from explstm.server.lanes import open_lanes
+from explstm.server.pages import add_pages
 from explstm.server.panels import Panels
 from explstm.server.reference import add_reference
 from explstm.server.schemas import Health
-from explstm.server.security import BodyTooLongError, Guard, too_long
+from explstm.server.security import OPEN_PATHS, BodyTooLongError, Guard, too_long
 from explstm.server.settings import Settings
-from explstm.server.uploads import Uploads
 
 CLIENT_LEFT = 499
 BY_STATUS = {404: "NOT_FOUND", 405: "METHOD"}
@@ -54,16 +53,14 @@ def make_app(settings: Settings) -> FastAPI:
         redoc_url=None,
     )
     app.state.settings, app.state.status = settings, "starting"
+    app.state.is_ending = lambda: app.state.status == "stopping"
     app.add_middleware(Guard, settings=settings, metrics=metrics)
     _add_failures(app, settings)
     _add_health(app, metrics)
     app.include_router(api.router)
-    if find_spec("explstm.server.job_routes") is not None:
-        jobs = import_module("explstm.server.job_routes")
-        app.include_router(jobs.make_router(settings), prefix=api.PREFIX)
+    app.include_router(make_router(settings), prefix=api.PREFIX)
     add_reference(app)
-    if find_spec("explstm.server.pages") is not None:
-        import_module("explstm.server.pages").add_pages(app)
+    add_pages(app)
     app.openapi = lambda: _describe(app)  # type: ignore[method-assign]
     return app
 
@@ -150,7 +147,9 @@ def _add_health(app: FastAPI, metrics: Metrics) -> None:
         return Health(status=status)
 
     @app.get("/metrics", include_in_schema=False)
-    async def show_metrics() -> Response:
+    def show_metrics() -> Response:
+        jobs = getattr(app.state, "jobs", None)
+        metrics.count_jobs({} if jobs is None else jobs.counts())
         return Response(metrics.write(), headers={"content-type": METRICS_TYPE})
 
 
@@ -169,5 +168,16 @@ def _describe(app: FastAPI) -> dict[str, Any]:
         )
         schemas = described.setdefault("components", {}).setdefault("schemas", {})
         schemas |= more.get("$defs", {})
+        _describe_token(described, app.state.settings)
         app.openapi_schema = described
     return app.openapi_schema
+
+
+def _describe_token(described: dict[str, Any], settings: Settings) -> None:
+    """Say where the token is shown, and that without one every request is served."""
+    schemes = described["components"].setdefault("securitySchemes", {})
+    schemes["token"] = {"type": "http", "scheme": "bearer"}
+    described["security"] = [{"token": []}] if settings.token is not None else [{}, {"token": []}]
+    for path in OPEN_PATHS & described["paths"].keys():
+        for route in described["paths"][path].values():
+            route["security"] = []

@@ -24,8 +24,8 @@ from explstm.models.engine import Engine, make_engine
 from explstm.prediction import Preprocessing, forecast_panel
 from explstm.ragged import FloatArray
 from explstm.server.answers import JSON, dump_json, show_dates, write_table
+from explstm.server.data.reading import read_table_columns
 from explstm.server.errors import ApiError, from_package
-from explstm.server.reading import read_table_columns
 from explstm.server.schemas import ForecastRequest
 from explstm.settings import read_settings
 

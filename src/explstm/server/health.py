@@ -8,9 +8,10 @@ import json
 import logging
 import sys
 import time
+from collections.abc import Mapping
 from typing import Any
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client import generate_latest as write_metrics
 from starlette.types import Scope
 
@@ -46,6 +47,13 @@ class Metrics:
             buckets=(1, 2, 4, 8, 16, 32, 64),
             registry=self.registry,
         )
+
+        self._jobs = Gauge("explstm_jobs", "Jobs by state.", ("state",), registry=self.registry)
+
+    def count_jobs(self, counts: Mapping[str, int]) -> None:
+        """How many jobs there are in each state."""
+        for state, count in counts.items():
+            self._jobs.labels(state).set(count)
 
     def record(self, scope: Scope, status: int, seconds: float, request_id: str) -> None:
         """Count one request, and log it."""

@@ -19,10 +19,10 @@ from multiprocessing import get_context, parent_process
 from multiprocessing.connection import wait
 from typing import Any
 
+from explstm.server.data.reading import out_of_memory
 from explstm.server.errors import ApiError
 from explstm.server.forecasting import Order, forecast_together, load_model
 from explstm.server.health import Metrics
-from explstm.server.reading import out_of_memory
 from explstm.server.settings import Settings
 
 RETRY = {"Retry-After": "2"}

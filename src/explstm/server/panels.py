@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 from explstm.panel import Panel, take_series
+from explstm.server.data.reading import Reading
 from explstm.server.forecasting import find_place
-from explstm.server.reading import Reading
 from explstm.server.schemas import DataRequest
 
 READ_BY = (

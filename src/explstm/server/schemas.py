@@ -1,9 +1,9 @@
 """What clients send and what they get, as one flat request for each endpoint.
 
-Contract: a request names its data in one of four ways: a file in the body (CSV or Parquet, raw or
-as the field ``file`` of a form), ``data`` (the id that ``/inspect`` gave), ``sample``, or ``table``
-(columns in JSON). With a file, the other fields stand in the query or the form, by the same names;
-lists by repetition. Unknown fields are refused. No field is a path.
+Contract: a request names its data in one of four ways: a file in the body (CSV, Parquet or Arrow,
+raw or as the field ``file`` of a form), ``data`` (the id that ``/inspect`` gave), ``sample``, or
+``table`` (columns in JSON). With a file, the other fields stand in the query or the form, by the
+same names; lists by repetition. Unknown fields are refused. No field is a path.
 """
 
 from typing import Annotated, Any, Literal
@@ -11,12 +11,14 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 MAX_TEXT = 1000
+"""Longest name, id or option, in characters."""
+MAX_HORIZON = 1000
 MAX_CELLS = 1_000_000
 DATA_ID = r"^[A-Za-z0-9_-]{22}$"
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TEXT)]
 DataId = Annotated[str, StringConstraints(pattern=DATA_ID)]
-Horizon = Annotated[int, Field(ge=1, le=1000, description="Steps ahead.")]
+Horizon = Annotated[int, Field(ge=1, le=MAX_HORIZON, description="Steps ahead.")]
 Level = Annotated[
     float,
     Field(ge=1, le=99.9, description="Coverage in per cent, to two decimals."),

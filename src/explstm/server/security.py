@@ -1,10 +1,10 @@
 """What stands between the network and the routes.
 
 Contract: :class:`Guard` is the outermost layer. It refuses requests that are addressed to another
-host, writes that another site's page sends, requests without the token where one is set, and bodies
-longer than allowed, counted as they come in; it never buffers. Every answer carries the headers
-below and the id of its request; a failure inside becomes one sentence, and its trace goes to the
-log.
+host, writes that another site's page sends, requests without the token where one is set (and for a
+while all from an address that guesses), and bodies longer than allowed, counted as they come in; it
+never buffers. Every answer carries the headers below and the id of its request; a failure inside
+becomes one sentence, and its trace goes to the log.
 
 Source: OWASP, Cross-Site Request Forgery Prevention Cheat Sheet (Origin and Sec-Fetch-Site); W3C,
 Content Security Policy Level 3; Fetch Metadata Request Headers.
@@ -12,6 +12,7 @@ Content Security Policy Level 3; Fetch Metadata Request Headers.
 
 import hmac
 import logging
+import math
 import secrets
 import time
 from collections.abc import Iterable
@@ -20,6 +21,7 @@ from urllib.parse import urlsplit
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from explstm.server.errors import OUR_FAULT, ApiError, failure_body
+from explstm.server.guesses import Guesses
 from explstm.server.health import Metrics
 from explstm.server.settings import Settings
 
@@ -57,6 +59,7 @@ class Guard:
         self.app, self.settings, self.metrics = app, settings, metrics
         self.token = None if settings.token is None else settings.token.encode()
         self.hosts = frozenset(settings.known_hosts)
+        self.guesses = Guesses(settings.wrong_tokens)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -100,17 +103,27 @@ class Guard:
                 403, "CROSS_ORIGIN", "the page of another site may not write here; use this one."
             )
         if not (path in OPEN_PATHS or path.startswith(OPEN_PREFIX)):
-            refusal = self._refuse_stranger(headers)
+            refusal = self._refuse_stranger(headers, scope)
             if refusal is not None:
                 return refusal
         return self._refuse_body(headers)
 
-    def _refuse_stranger(self, headers: dict[bytes, bytes]) -> ApiError | None:
+    def _refuse_stranger(self, headers: dict[bytes, bytes], scope: Scope) -> ApiError | None:
         if self.token is None:
             return None
+        address = (scope.get("client") or ("",))[0]
+        if (seconds := self.guesses.wait(address)) > 0:  # before a look at what it shows now
+            return ApiError(
+                429,
+                "TOKENS_WRONG",
+                "too many wrong tokens came from this address; wait, then send the right one.",
+                {"retry-after": str(math.ceil(seconds))},
+            )
         scheme, _, shown = headers.get(b"authorization", b"").partition(b" ")
         if scheme.lower() == b"bearer" and hmac.compare_digest(shown.strip(), self.token):
             return None
+        if shown:
+            self.guesses.note(address)
         return ApiError(
             401,
             "TOKEN",

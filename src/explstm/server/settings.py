@@ -1,7 +1,8 @@
 """Every limit and address of the service, in one place.
 
-Contract: :class:`Settings` is frozen and complete; what reads it adds no number of its own. A
-server that can be reached from another machine has a token.
+Contract: :class:`Settings` is frozen and complete; what reads it adds no number of its own. What a
+request may say at most, such as its horizon, is no setting: it is part of the interface, see
+:mod:`explstm.server.schemas`. A server that can be reached from another machine has a token.
 """
 
 import ipaddress
@@ -33,11 +34,7 @@ class Settings:
         max_rows: Most rows of a table.
         max_series: Most series of a table.
         max_columns: Most columns of a table.
-        max_horizon: Longest horizon.
         max_answer_rows: Most rows of a forecast: series times horizon.
-        max_text: Longest name, id or option, in characters.
-        max_levels: Most intervals of one forecast.
-        max_windows: Most windows of a quick backtest.
         max_growth_series: Most series of a growth report.
         max_backtest_rows: Most rows of a quick backtest: series times windows times horizon.
         keep_uploads_for: Seconds that an upload is kept.
@@ -59,6 +56,19 @@ class Settings:
         job_memory: Address space of a job's process.
         keep_jobs_for: Seconds that a finished job is kept.
         max_jobs_bytes: All kept jobs together; the oldest go first.
+        job_niceness: How much lower the priority of a job's process is.
+        job_grace_seconds: From being asked to end to being killed.
+        job_silent_seconds: A job's process that says nothing for so long hangs, and is ended.
+        max_followers: Streams of events that may be open; more end at once, and may come again.
+        wrong_tokens: Wrong tokens in a minute, after which an address has to wait; 0 counts none,
+            for a server behind a proxy elsewhere, whose clients all come from one address. This
+            machine's own never wait.
+        stop_seconds: How long requests may go on when the server is told to stop.
+        idle_seconds: How long a connection is held on which nothing is asked, and how long the
+            head of a request may take.
+        max_connections: Connections at once; more get a 503.
+        max_waiting_connections: Connections that the system holds until they are taken.
+        max_header_bytes: Longest head of a request.
     """
 
     host: str = "127.0.0.1"
@@ -71,11 +81,7 @@ class Settings:
     max_rows: int = 1_000_000
     max_series: int = 100_000
     max_columns: int = 1_000
-    max_horizon: int = 1_000
     max_answer_rows: int = 2_000_000
-    max_text: int = 1_000
-    max_levels: int = 10
-    max_windows: int = 20
     max_growth_series: int = 200
     max_backtest_rows: int = 200_000
     keep_uploads_for: float = 3600.0
@@ -97,6 +103,16 @@ class Settings:
     job_memory: int = 8192 * MIB
     keep_jobs_for: float = 7 * 24 * 3600.0
     max_jobs_bytes: int = 1024 * MIB
+    job_niceness: int = 10
+    job_grace_seconds: float = 1.0
+    job_silent_seconds: float = 60.0
+    max_followers: int = 100
+    wrong_tokens: int = 100
+    stop_seconds: int = 10
+    idle_seconds: int = 30
+    max_connections: int = 512
+    max_waiting_connections: int = 256
+    max_header_bytes: int = 32_768
 
     def __post_init__(self) -> None:
         if self.token is not None and len(self.token) < SHORTEST_TOKEN:
@@ -132,14 +148,21 @@ def is_loopback(host: str) -> bool:
 def read_token(path: str | os.PathLike[str]) -> str:
     """The token that a file holds.
 
+    Secrets that others hand over (systemd's credentials, those of a container) belong to root and
+    can be read by a group made for the reader; such a file is as private as one's own.
+
     Raises:
         UsageError: The file cannot be read, or others than its owner may read it.
+
+    Source: PostgreSQL 17, 18.9.1, what it asks of the file of a private key.
     """
     file = Path(path)
     try:
-        if os.name == "posix" and file.stat().st_mode & 0o077:
+        if os.name == "posix" and not is_private(file.stat(), os.geteuid()):
             raise UsageError(
-                "SERVE_TOKEN", f"{path} can be read by others; run: chmod 600 on the token file."
+                "SERVE_TOKEN",
+                f"{path} can be read by others; run: chmod 600 on the token file (440 where it "
+                "belongs to root).",
             )
         token = file.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeError) as error:
@@ -151,3 +174,9 @@ def read_token(path: str | os.PathLike[str]) -> str:
             "SERVE_TOKEN", f"the token in {path} has signs beyond ASCII; use letters and digits."
         )
     return token
+
+
+def is_private(status: os.stat_result, user: int) -> bool:
+    """Whether nobody but a user, root, and whom root lets read, can read or change a file."""
+    from_root = status.st_uid == 0 != user
+    return not status.st_mode & (0o037 if from_root else 0o077)

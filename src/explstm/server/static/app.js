@@ -9,19 +9,23 @@ import { countUnloggable, drawChart } from "./chart.js";
 import { askForColumns, showColumns, showFindings, wireColumns } from "./columns.js";
 import { announce, find, setBusy, showProblem } from "./dom.js";
 import { showEarlier } from "./earlier.js";
-import { sayForecast, showNumbers } from "./forecast.js";
+import { sayForecast } from "./forecast.js";
 import { showGrowth } from "./growth.js";
+import { forgetView, keepView, keptView } from "./keep.js";
+import { showNumbers } from "./numbers.js";
 import { showPicker, wirePicker } from "./picker.js";
-import { readSettings, setHorizon, wireSettings } from "./settings.js";
+import { readSettings, setHorizon, setSeason, takeSettings, wireSettings } from "./settings.js";
 import { forecastRequest, rowsOf, state } from "./state.js";
 import { wireTaking } from "./take.js";
 import { askForToken } from "./token.js";
-import { forgetTuned, layOver, wireTuning } from "./tune.js";
+import { comeBack, forgetTuned, layOver, wireTuning } from "./tune.js";
+import { sayAll } from "./tuned.js";
 import { extent, showReading, showSamples, wireUpload } from "./upload.js";
 import { planTest, showVerdict } from "./verdict.js";
 import { rhythm } from "./words.js";
 
 const HISTORY = 5000;
+const TITLE = document.title;
 
 let asked = new AbortController();
 let judged = { key: "", asked: new AbortController() };
@@ -58,6 +62,27 @@ function adopt(inspection, h) {
   find("data-name").focus();
 }
 
+/** Show again what was shown before the page was loaded anew. */
+async function takeUp(view) {
+  showReading(true, view.name);
+  try {
+    Object.assign(state, { name: view.name, reading: view.reading });
+    const inspection = await api.inspect({ data: view.data, ...view.reading });
+    takeSettings(view);
+    state.data = inspection;
+    state.series = view.series;
+    setSeason();
+    showData();
+    refresh();
+  } catch (error) {
+    forgetView();
+    const gone = error.status === 404;
+    showProblem(gone ? `This server no longer has the data of ${view.name}: it keeps them for a limited time, and not beyond its own end. Choose the file again.` : error.message);
+  } finally {
+    showReading(false);
+  }
+}
+
 /** Say why data cannot be read and, where other columns may help, ask for them. */
 function refuse(error) {
   if (!error.upload) return showProblem(error.message);
@@ -72,6 +97,7 @@ function showData() {
   find("result").hidden = false;
   find("result").classList.toggle("unread", !read);
   find("data-name").textContent = state.name;
+  document.title = `${state.name} – Exponential LSTM`;
   find("data-shape").textContent = read ? `${extent(state.data)}, ${rhythm(state.data.freq)}` : "";
   showColumns(state.data, state.reading);
   if (!read) return;
@@ -100,6 +126,8 @@ function restart() {
   judged.key = "";
   Object.assign(state, { data: null, reading: {}, series: null, shown: null });
   state.tuned.clear();
+  forgetView();
+  document.title = TITLE;
   showProblem();
   find("result").hidden = true;
   find("start").hidden = false;
@@ -113,6 +141,7 @@ async function refresh() {
   asked.abort();
   asked = new AbortController();
   const { signal } = asked;
+  keepView();
   forgetTuned();
   setBusy(find("forecast"), true);
   try {
@@ -125,6 +154,7 @@ async function refresh() {
     showProblem();
     await layOver();
     await redraw();
+    comeBack();
     announce(`${find("forecast-title").textContent}: ${find("headline").textContent}.`);
     judge();
     showGrowth(signal);
@@ -147,11 +177,13 @@ function judge() {
 async function redraw() {
   sayForecast();
   showNumbers();
+  sayAll();
   await drawScaled();
 }
 
 /** Draw on the scale chosen, and say what it cannot show. */
 async function drawScaled() {
+  keepView();
   const lost = state.scale === "log" ? countUnloggable() : 0;
   const notes = { linear: "Equal steps are equal amounts.", log: "Equal steps are equal ratios: steady growth is a straight line." };
   find("scale-note").textContent = lost
@@ -172,13 +204,15 @@ async function begin() {
   wireSettings(refresh, drawScaled);
   wireTaking();
   find("restart").addEventListener("click", restart);
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawChart);
+  document.addEventListener("themechange", drawChart);
   try {
     const limits = await api.readLimits();
     find("horizon").max = limits.max_horizon;
     wireUpload(open, limits);
     wireTuning(redraw, limits.backends);
     await showSamples(open);
+    const view = keptView();
+    if (view) await takeUp(view);
     await showEarlier();
   } catch (error) {
     showProblem(error.message);

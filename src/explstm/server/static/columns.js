@@ -1,7 +1,7 @@
 /** Which column is which: what was found, and how to correct it. */
 
 import { find, make, showProblem } from "./dom.js";
-import { count, date, period, whole } from "./words.js";
+import { count, moment, period, whole } from "./words.js";
 
 const NONE = "";
 
@@ -69,7 +69,7 @@ function sayExtent({ page, n_rows: rows, n_series: series, freq }) {
   const [row] = page.series;
   const step = period(freq);
   const often = step !== "step" ? `one per ${step}` : freq === 1 ? "numbered" : `one every ${freq}`;
-  const span = `from ${date(row.first, freq)} to ${date(row.last, freq)}`;
+  const span = `from ${moment(row.first, freq)} to ${moment(row.last, freq)}`;
   if (series === 1) return `${count(row.n, "value")}, ${often}, ${span}.`;
   const lengths = page.series.map(({ n }) => n);
   const [least, most] = [Math.min(...lengths), Math.max(...lengths)];

@@ -40,6 +40,27 @@ export function setBusy(element, busy) {
 }
 
 /**
+ * Let a button do something, one at a time. It is not disabled meanwhile, for it would lose the
+ * focus of whoever pressed it by key.
+ *
+ * @param {HTMLElement} button The button.
+ * @param {() => any} run What it does; a failure is shown.
+ */
+export function wirePress(button, run) {
+  button.addEventListener("click", async () => {
+    if (button.getAttribute("aria-disabled") === "true") return;
+    button.setAttribute("aria-disabled", "true");
+    try {
+      await run();
+    } catch (error) {
+      showProblem(error.message);
+    } finally {
+      button.removeAttribute("aria-disabled");
+    }
+  });
+}
+
+/**
  * A table.
  *
  * @param {HTMLTableElement} table The element to fill.

@@ -6,7 +6,7 @@
 import * as api from "./api.js";
 import { find, make, showProblem } from "./dom.js";
 import { followJob } from "./follow.js";
-import { save } from "./take.js";
+import { save } from "./save.js";
 import { count } from "./words.js";
 
 const SHOWN = 8;

@@ -1,11 +1,9 @@
-/** The forecast in words and numbers: the headline, the chart's text, the table beside it. */
+/** The forecast in words: the headline, and the chart for those who do not see it. */
 
-import { METHODS } from "./chart.js";
-import { fillTable, find } from "./dom.js";
+import { find } from "./dom.js";
+import { ALIAS, METHODS, columnsOf, levelsOf, visibleMethods } from "./methods.js";
 import { state } from "./state.js";
-import { count, date, number, percent, period } from "./words.js";
-
-const ALIAS = "ExpLSTM";
+import { count, moment, number, percent, period } from "./words.js";
 
 /** Say the forecast of the series shown. */
 export function sayForecast() {
@@ -13,17 +11,17 @@ export function sayForecast() {
   const { freq } = state.data;
   const end = forecast.ds.length - 1;
   const y = forecast[ALIAS][end];
-  find("forecast-title").textContent = `Forecast for ${date(forecast.ds[end], freq)}`;
+  find("forecast-title").textContent = `Forecast for ${moment(forecast.ds[end], freq)}`;
   find("headline").textContent = `About ${number(y)}`;
   const last = history.y.at(-1);
   const range = sayRange(forecast, end);
-  const change = last > 0 && y > 0 ? ` ${sayChange(y / last - 1)} the last value, ${number(last)} in ${date(history.ds.at(-1), freq)}.` : "";
+  const change = last > 0 && y > 0 ? ` ${sayChange(y / last - 1)} the last value, ${number(last)} (${moment(history.ds.at(-1), freq)}).` : "";
   find("headline-more").textContent = `${range}${change}`;
   find("chart-text").textContent = describeChart();
 }
 
 function sayRange(forecast, row) {
-  const ranges = [...state.level].sort((a, b) => a - b).map((level) => {
+  const ranges = levelsOf(forecast).map((level) => {
     const [low, high] = ["lo", "hi"].map((end) => number(forecast[`${ALIAS}-${end}-${level}`][row]));
     return `between ${low} and ${high} with a chance of ${level} %`;
   });
@@ -38,34 +36,34 @@ function sayChange(share) {
   return `That is ${size} ${share > 0 ? "above" : "below"}`;
 }
 
+/** What a fine-tuned forecast says, against the one without. */
+export function sayTuned(method) {
+  const [tuned, plain] = [columnsOf(method), columnsOf("pretrained")];
+  const end = tuned.ds.length - 1;
+  const [y, before] = [tuned[ALIAS][end], plain[ALIAS][end]];
+  const range = sayRange(tuned, end);
+  const against = isSame(tuned, plain) ? "the same as without fine-tuning" : `without fine-tuning ${number(before)}`;
+  return `About ${number(y)} for ${moment(tuned.ds[end], state.data.freq)}, ${against}. ${range}`.trim();
+}
+
+/** Whether two forecasts are one, to the rounding of what computed them. */
+export function isSame(one, other) {
+  return one[ALIAS].every((y, i) => Math.abs(y - other[ALIAS][i]) <= 1e-5 * Math.abs(other[ALIAS][i]));
+}
+
 /** The chart for those who do not see it. */
 function describeChart() {
   const { history, forecast } = state.shown;
   const { freq } = state.data;
   const steps = history.y.length;
   const ahead = count(forecast.ds.length, period(freq));
-  const tuned = [...state.tuned.keys()].map((backend) => METHODS[backend].name).join(" and ");
+  const [end, last] = [forecast.ds.length - 1, history.y.at(-1)];
+  const tuned = visibleMethods().slice(1);
+  const over = tuned.map((method) => `${METHODS[method].name}, ends at about ${number(columnsOf(method)[ALIAS][end])}`);
   return [
-    `The past from ${date(history.ds[0], freq)} to ${date(history.ds.at(-1), freq)} (${count(steps, period(freq))})`,
-    ` and the forecast of the ${ahead} after it.`,
-    tuned && ` Laid over it: ${tuned}.`,
+    `The past from ${moment(history.ds[0], freq)} to ${moment(history.ds.at(-1), freq)} (${count(steps, period(freq))}), ending at ${number(last)},`,
+    ` and the forecast of the ${ahead} after it, which ends at about ${number(forecast[ALIAS][end])}.`,
+    over.length && ` Laid over it: ${over.join("; ")}.`,
     " All numbers are in the table below.",
   ].filter(Boolean).join("");
-}
-
-/** The table of the forecast, with whatever is laid over it. */
-export function showNumbers() {
-  const { forecast } = state.shown;
-  const levels = [...state.level].sort((a, b) => a - b);
-  const ends = levels.flatMap((level) => [`${ALIAS}-lo-${level}`, `${ALIAS}-hi-${level}`]);
-  const heads = levels.flatMap((level) => [`${level} % from`, `${level} % to`]);
-  const over = [...state.tuned].map(([backend, { shown }]) => [METHODS[backend].name, shown[ALIAS]]);
-  const rows = forecast.ds.map((ds, i) => [
-    date(ds, state.data.freq),
-    ...[ALIAS, ...ends].map((column) => number(forecast[column][i])),
-    ...over.map(([, values]) => number(values[i])),
-  ]);
-  const columns = [period(state.data.freq), "Forecast", ...heads, ...over.map(([name]) => name)];
-  const caption = state.data.n_series > 1 ? `Forecast of ${state.series}` : "Forecast";
-  fillTable(find("numbers-table"), caption, columns, rows);
 }

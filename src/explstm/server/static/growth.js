@@ -3,7 +3,7 @@
 import { measureGrowth } from "./api.js";
 import { find, make, setBusy } from "./dom.js";
 import { source, state } from "./state.js";
-import { date, duration, number, percent, period } from "./words.js";
+import { duration, moment, number, percent, period } from "./words.js";
 
 const COURSES = {
   steady: "No sign of saturation",
@@ -71,7 +71,7 @@ function sayDoubling(facts) {
 function sayCourse(facts, rate) {
   if (facts.course === "saturating") return `near ${number(facts.ceiling)}`;
   if (facts.course === "broken") {
-    const at = date(facts.break_ds, state.data.freq);
+    const at = moment(facts.break_ds, state.data.freq);
     return `at ${at}, from ${rate(facts.rate_before)} to ${rate(facts.rate_after)}`;
   }
   return "";

@@ -34,7 +34,21 @@ export function setHorizon(h) {
   const shortest = Math.min(...state.data.page.series.map((row) => row.n));
   const usual = HORIZONS[period(state.data.freq)] ?? HORIZONS.step;
   find("horizon").value = h ?? Math.max(1, Math.min(usual, Math.floor(shortest / 3)));
+  setSeason();
+}
+
+/** Say which season the data have of themselves. */
+export function setSeason() {
   find("season").placeholder = `automatic (${state.data.season_length.join(" and ")})`;
+}
+
+/** Set everything as it was kept. */
+export function takeSettings({ h, level, season, scale }) {
+  find("horizon").value = h;
+  find("season").value = season ?? "";
+  for (const box of document.querySelectorAll("input[name=level]")) box.checked = level.includes(Number(box.value));
+  for (const choice of document.querySelectorAll("input[name=scale]")) choice.checked = choice.value === scale;
+  state.scale = scale;
 }
 
 /** Take the settings into the state. @returns {boolean} Whether they can be used. */

@@ -18,7 +18,12 @@ export const state = {
   scale: "linear",
   /** @type {{history: object, forecast: object}|null} Columns of the series shown. */
   shown: null,
-  /** @type {Map<string, {job: string, series: string, shown: object}>} Fine-tuned, by backend. */
+  /**
+   * Fine-tuned, by framework; shown are the columns of the series shown.
+   *
+   * @type {Map<string, {job: string, series?: string, shown?: object, sentences?: string[],
+   *   steps: number|null, visible: boolean, ranges: boolean, verdicts: object[]|null, card: object}>}
+   */
   tuned: new Map(),
 };
 

@@ -2,10 +2,12 @@
 
 import * as api from "./api.js";
 import { exportChart } from "./chart.js";
-import { find, make } from "./dom.js";
+import { find, wirePress } from "./dom.js";
 import { followJob } from "./follow.js";
+import { tunedMethods } from "./methods.js";
+import { readProgress } from "./progress.js";
+import { save } from "./save.js";
 import { forecastRequest, state } from "./state.js";
-import { doneJobs } from "./tune.js";
 import { planTest } from "./verdict.js";
 import { fileName } from "./words.js";
 
@@ -20,13 +22,12 @@ const ENDINGS = { csv: "forecast.csv", png: "forecast.png", svg: "forecast.svg",
 /** Wire the buttons. */
 export function wireTaking() {
   for (const button of document.querySelectorAll("[data-take]")) {
-    button.addEventListener("click", () => take(button, button.dataset.take));
+    wirePress(button, () => take(button.dataset.take));
   }
 }
 
-async function take(button, what) {
+async function take(what) {
   const note = find("take-note");
-  button.disabled = true;
   note.textContent = what === "report" ? "Making the report …" : "";
   try {
     const blob = await MAKERS[what]();
@@ -35,29 +36,31 @@ async function take(button, what) {
     note.textContent = "Saved to your downloads.";
   } catch (error) {
     note.textContent = error.message;
-  } finally {
-    button.disabled = false;
   }
 }
 
 /** A report is a job: a forecast, the growth, a test on the past, and what was fine-tuned. */
 async function makeReport() {
   const { n_windows: windows } = planTest();
-  const wanted = { kind: "report", ...forecastRequest(), n_windows: windows, jobs: doneJobs() };
-  const { id } = await api.createJob(wanted);
-  const note = find("take-note");
-  const onProgress = ({ stage }) => (note.textContent = `Making the report: ${stage} …`);
-  const job = await followJob(id, { onProgress }, new AbortController().signal);
-  if (job.state !== "done") throw new Error(job.error?.message ?? `The report was ${job.state}.`);
+  const jobs = tunedMethods().map((method) => state.tuned.get(method).job);
+  const { id } = await api.createJob({ kind: "report", ...forecastRequest(), n_windows: windows, jobs });
+  const bar = find("take-progress");
+  bar.removeAttribute("value");
+  bar.hidden = false;
+  try {
+    const job = await followJob(id, { onProgress: showProgress }, new AbortController().signal);
+    if (job.state !== "done") throw new Error(job.error?.message ?? `The report was ${job.state}.`);
+  } finally {
+    bar.hidden = true;
+  }
   return api.readJobFile(id, "report.html");
 }
 
-/** Give a file to the browser's downloads. */
-export function save(blob, name) {
-  const address = URL.createObjectURL(blob);
-  const link = make("a", { href: address, download: name, hidden: true });
-  document.body.append(link);
-  link.click();
-  link.remove();
-  setTimeout(() => URL.revokeObjectURL(address), 60_000);
+function showProgress(data) {
+  const { value, max, text } = readProgress(data);
+  const bar = find("take-progress");
+  bar.max = max;
+  if (value !== null) bar.value = value;
+  bar.setAttribute("aria-valuetext", text);
+  find("take-note").textContent = `Making the report. ${text}`;
 }

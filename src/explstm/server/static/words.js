@@ -68,6 +68,9 @@ export function date(ds, freq) {
   return new Intl.DateTimeFormat("en-GB", { ...form, timeZone: "UTC" }).format(moment);
 }
 
+/** A date of the data within a sentence: "Dec 1960", "step 80". */
+export const moment = (ds, freq) => (typeof ds === "number" ? `step ${ds}` : date(ds, freq));
+
 const PER_YEAR = { year: 1, quarter: 4, month: 12, week: 52.18, day: 365.25, "business day": 260.9, hour: 8766 };
 const LENGTHS = [["year", 1], ["month", 12], ["day", 365.25], ["hour", 8766]];
 

@@ -1,4 +1,4 @@
-"""The process of one job: ``python -P -m explstm.server.job_process``, started by the pool.
+"""The process of one job: ``python -P -m explstm.server.jobs.process``, started by the pool.
 
 Contract: the first line of standard input is the job, as JSON; lines of JSON on standard output
 tell how it goes, the last one how it ended:
@@ -28,7 +28,7 @@ from pydantic import BaseModel
 
 from explstm.errors import BusyError, ExpLSTMError, TrainingStopped
 from explstm.server.errors import ApiError
-from explstm.server.job_kinds import REQUEST
+from explstm.server.jobs.kinds import REQUEST
 from explstm.storage import hold_lock, to_finite
 
 BEAT_SECONDS = 1.0
@@ -127,9 +127,9 @@ def _run(task: Task, teller: Teller) -> dict[str, Any]:
 
 
 def _do(task: Task, teller: Teller) -> None:
-    from explstm.server.job_data import read_panel
-    from explstm.server.job_folders import write_result
-    from explstm.server.job_work import do_job
+    from explstm.server.jobs.data import read_panel
+    from explstm.server.jobs.folders import write_result
+    from explstm.server.jobs.work import do_job
 
     request = REQUEST.validate_python(task.arguments)
     sys.path[:] = [os.path.abspath(place) for place in sys.path]

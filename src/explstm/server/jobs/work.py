@@ -14,11 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from explstm.backtest import PRETRAINED, check_methods, installed_methods
+from explstm.checkpoint import has_checkpoint
+from explstm.finetuning import PARTS
+from explstm.forecaster import ExpLSTM
 from explstm.options import DataOptions
 from explstm.panel import Panel
 from explstm.pipeline import fit_file, forecast_file
 from explstm.runfolder import RECORD, RunFolder
-from explstm.server import job_kinds as kinds
+from explstm.server.jobs import kinds
 
 Progress = Callable[[dict[str, Any]], None]
 REPORT_PARTS = 4
@@ -42,7 +45,8 @@ def do_job(request: kinds.JobRequest, panel: Panel, progress: Progress) -> dict[
             return _fine_tune(request, data, progress)
         case kinds.Backtest():
             methods = check_methods(request.methods) or installed_methods()
-            return _backtest(request, data, methods, request.step_size, progress)
+            settings = {} if request.max_steps is None else {"max_steps": request.max_steps}
+            return _backtest(request, data, methods, request.step_size, progress, settings)
         case kinds.Tune():
             return _tune(request, data, progress)
         case kinds.Report():
@@ -78,16 +82,26 @@ def _fine_tune(request: kinds.FineTune, data: DataOptions, progress: Progress) -
             settings=settings,
             seed=request.seed,
             resume=True,
-            on_step=_tell_steps(progress),
+            on_step=_tell_steps(request, settings, progress),
         ).findings
     progress({"stage": "forecast"})
     _forecast(request, data, kinds.FIT)
     return {"sentences": list(findings)[:MAX_SENTENCES], "training": _last_losses()}
 
 
-def _tell_steps(progress: Progress) -> Callable[[Any], None]:
-    """Tell of training steps; fine-tuning has two runs, of which the second starts at 1 again."""
-    part, last_step, valid_loss = 1, -1, None
+def _tell_steps(
+    request: kinds.FineTune, settings: Mapping[str, Any], progress: Progress
+) -> Callable[[Any], None]:
+    """Tell of training steps, and of how many there are at most.
+
+    Fine-tuning has two runs, of which the second starts at 1 again.
+    """
+    most = {
+        "of": ExpLSTM(backend=request.backend, **settings).training_config().max_steps,
+        "parts": 1 if request.init == "random" else len(PARTS),
+    }
+    in_second = has_checkpoint(Path(f"{kinds.FIT}.checkpoint", PARTS[1]))
+    part, last_step, valid_loss = 2 if in_second else 1, -1, None
 
     def tell(row: Any) -> None:
         nonlocal part, last_step, valid_loss
@@ -95,7 +109,8 @@ def _tell_steps(progress: Progress) -> Callable[[Any], None]:
             part, valid_loss = part + 1, None
         last_step = row.step
         valid_loss = valid_loss if row.valid_loss is None else row.valid_loss
-        progress({"stage": "training", "part": part, **asdict(row), "valid_loss": valid_loss})
+        told = {**asdict(row), "valid_loss": valid_loss}
+        progress({"stage": "training", "part": part, **most, **told})
 
     return tell
 
@@ -131,6 +146,7 @@ def _backtest(
     methods: tuple[str, ...],
     step_size: int | None,
     progress: Progress,
+    settings: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     from explstm.commands.backtest import backtest_file
 
@@ -150,6 +166,7 @@ def _backtest(
             step_size=step_size,
             methods=methods,
             level=request.level,
+            settings=settings,
             seed=request.seed,
             on_method=tell,
         )

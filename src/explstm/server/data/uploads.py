@@ -1,18 +1,14 @@
-"""Files that clients send: received, kept for a time, and forgotten.
+"""Requests with their data, as they come in.
 
-Contract: a body goes to a file of a random name as it comes in and is not held in memory; no part
-of a path comes from a client. What is kept is bounded in time and in size. The folder belongs to
-the running server: what an older one left is removed at its start.
+Contract: a body goes to a file of the server's as it comes in and is not held in memory; what it
+says is checked against its model, and exactly one place of data is chosen. No part of a path comes
+from a client.
 """
 
 import asyncio
 import contextlib
 import csv
-import secrets
-import shutil
-import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin
@@ -23,122 +19,27 @@ from pydantic_core import from_json
 from starlette.datastructures import ImmutableMultiDict
 from starlette.formparsers import MultiPartException
 
-from explstm.server.answers import neutralise
+from explstm.server.data.reading import Source
+from explstm.server.data.samples import SAMPLES, load_sample
+from explstm.server.data.upload_store import Uploads
 from explstm.server.errors import ApiError, from_validation
-from explstm.server.reading import Source
-from explstm.server.samples import SAMPLES, load_sample
 from explstm.server.schemas import DataRequest, Table
 from explstm.server.settings import Settings
+from explstm.spreadsheets import neutralise
 
 Asked = TypeVar("Asked", bound=DataRequest)
 
-FOLDER = "uploads"
 FILE_FIELD = "file"
 FORM = "multipart/form-data"
-RAW = (
-    *("text/csv", "application/vnd.apache.parquet", "application/octet-stream"),
-    *("text/plain", "application/x-parquet", "application/vnd.ms-excel"),
+DESCRIBED = (
+    *("text/csv", "application/vnd.apache.parquet", "application/vnd.apache.arrow.stream"),
+    *("application/vnd.apache.arrow.file", "application/octet-stream"),
 )
+"""Types of a file in the body; its content decides how it is read."""
+RAW = (*DESCRIBED, "text/plain", "application/x-parquet", "application/vnd.ms-excel")
 MAX_FIELDS = 64
 MAX_FIELD_BYTES = 65_536
 PIECE = 65_536
-
-
-@dataclass(frozen=True)
-class StoredUpload:
-    """A kept file.
-
-    Attributes:
-        path: Where the server put it.
-        name: What the client called it; for display.
-        size: In bytes.
-        until: When it is forgotten, by :func:`time.monotonic`.
-    """
-
-    path: Path
-    name: str
-    size: int
-    until: float
-
-    @property
-    def content(self) -> bytes:
-        """Its bytes."""
-        return self.path.read_bytes()
-
-    @property
-    def source(self) -> Source:
-        """For the reader."""
-        return Source("file", str(self.path), self.name)
-
-
-class Uploads:
-    """All kept files; see the module."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._folder = settings.data / FOLDER
-        self._kept: dict[str, StoredUpload] = {}
-        self._coming = 0
-        shutil.rmtree(self._folder, ignore_errors=True)
-        self._folder.mkdir(parents=True, mode=0o700)
-
-    @asynccontextmanager
-    async def spool(self) -> AsyncIterator[Path]:
-        """The path of a new file, which is removed on leaving unless it was kept."""
-        if self._coming >= self._settings.uploads_at_once:
-            raise ApiError(
-                429, "TOO_MANY_UPLOADS", "too many files come in at once; try again.",
-                {"Retry-After": "5"},
-            )  # fmt: skip
-        path = self._folder / secrets.token_urlsafe(16)
-        self._coming += 1
-        try:
-            yield path
-        finally:
-            self._coming -= 1
-            if path.name not in self._kept:
-                path.unlink(missing_ok=True)
-
-    def keep(self, path: Path, name: str) -> str:
-        """Keep a spooled file for its time, and return its id."""
-        self.expire()
-        size = path.stat().st_size
-        limit = self._settings.max_upload_bytes - size
-        while self._kept and sum(upload.size for upload in self._kept.values()) > limit:
-            self.drop(next(iter(self._kept)))
-        until = time.monotonic() + self._settings.keep_uploads_for
-        self._kept[path.name] = StoredUpload(path, name, size, until)
-        return path.name
-
-    def take(self, data_id: str) -> StoredUpload:
-        """The kept file of an id.
-
-        Raises:
-            ApiError: 404, there is none, or no longer.
-        """
-        self.expire()
-        if data_id not in self._kept:
-            raise ApiError(
-                404, "DATA_UNKNOWN", "there is no such upload, or no longer; send the file again."
-            )
-        return self._kept[data_id]
-
-    def drop(self, data_id: str) -> None:
-        """Forget a file."""
-        upload = self._kept.pop(data_id, None)
-        if upload is not None:
-            upload.path.unlink(missing_ok=True)
-
-    def expire(self) -> None:
-        """Forget what has had its time."""
-        now = time.monotonic()
-        for data_id in [name for name, upload in self._kept.items() if upload.until < now]:
-            self.drop(data_id)
-
-    def clear(self) -> None:
-        """Forget everything."""
-        self._kept.clear()
-        shutil.rmtree(self._folder, ignore_errors=True)
 
 
 @dataclass(frozen=True)
@@ -181,8 +82,7 @@ async def receive(request: Request, path: Path, settings: Settings) -> Received:
     raise ApiError(
         415,
         "CONTENT_TYPE",
-        "the body must be application/json, multipart/form-data, text/csv, "
-        "application/vnd.apache.parquet or application/octet-stream.",
+        f"the body must be one of application/json, {FORM}, {', '.join(DESCRIBED)}.",
     )
 
 

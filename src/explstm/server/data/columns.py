@@ -16,6 +16,7 @@ LOOKED_AT = 50
 """Rows that the proposal is made from."""
 SHOWN = 3
 LONGEST_SHOWN = 40
+LONGEST_LOOKED_AT = 200
 
 TIME_NAMES = (
     *("ds", "date", "datetime", "timestamp", "time", "day", "week", "month", "quarter", "year"),
@@ -72,6 +73,31 @@ def preview_table(columns: dict[str, list[Any]]) -> list[Preview]:
         Preview(name, tuple("" if cell is None else str(cell) for cell in cells[:LOOKED_AT]))
         for name, cells in columns.items()
     ]
+
+
+def preview_batch(batch: Any) -> list[Preview]:
+    """The columns of a ``pyarrow.RecordBatch`` by its first cells; nested ones show none.
+
+    Raises:
+        pyarrow.ArrowException: It is damaged.
+    """
+    import pyarrow.types as types
+
+    head = batch.slice(0, LOOKED_AT)
+    head.validate(full=True)
+    return [
+        Preview(name, () if types.is_nested(column.type) else tuple(map(_show_cell, column)))
+        for name, column in zip(head.schema.names, head.columns, strict=True)
+    ]
+
+
+def _show_cell(scalar: Any) -> str:
+    """A cell as text, cut at once: many cells may share one long text."""
+    try:
+        value = scalar.as_py()
+    except (ArithmeticError, LookupError, ValueError):  # beyond what Python's types hold
+        return ""
+    return "" if value is None else str(value)[:LONGEST_LOOKED_AT]
 
 
 def guess_columns(previews: Sequence[Preview]) -> dict[str, str | None]:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from explstm.errors import DataError, ExpLSTMError, UsageError
@@ -21,27 +20,25 @@ from explstm.parsing import read_days
 from explstm.plain_text import shorten
 from explstm.reading import parse_table
 from explstm.seasonality import check_season_lengths
-from explstm.server.answers import restore
-from explstm.server.columns import (
+from explstm.server.data.arrow_files import check_arrow, is_arrow, read_arrow
+from explstm.server.data.columns import (
     LONGEST_SHOWN,
-    LOOKED_AT,
     SHOWN,
     Preview,
     guess_columns,
     preview_csv,
     preview_table,
 )
+from explstm.server.data.file_failures import too_large
+from explstm.server.data.parquet_files import check_parquet, is_parquet
+from explstm.server.data.samples import load_sample
 from explstm.server.errors import ApiError, from_package
-from explstm.server.samples import load_sample
-from explstm.server.schemas import DataRequest, Table
+from explstm.server.schemas import MAX_TEXT, DataRequest, Table
 from explstm.server.settings import Settings
 from explstm.tables import Layout, one_series
 
 HEAD = 200_000
 """Bytes of a CSV that its columns are found in."""
-LARGEST_FOOTER = 100_000
-"""Entries in a list of a Parquet file's footer."""
-LONGEST_FOOTER_TEXT = 1_000_000
 CANONICAL = ("unique_id", "ds", "y")
 
 
@@ -139,11 +136,16 @@ def _read_file(data: bytes, name: str, request: DataRequest, settings: Settings)
     if request.season_length:
         check_season_lengths(request.season_length)
     shown_name = shorten(name, 100)
-    is_parquet = data.startswith(b"PAR1")
-    if is_parquet:
-        previews = _preview_parquet(data, shown_name, settings)
+    if is_arrow(data):
+        previews = check_arrow(data, shown_name, settings)
+    elif is_parquet(data):
+        previews = check_parquet(data, shown_name, settings)
     else:
         previews = _preview_text(data, shown_name, request, settings)
+    longest = max((len(column.name) for column in previews), default=0)
+    if longest > MAX_TEXT:
+        found = f"a column name of {longest:,} characters"
+        raise too_large(shown_name, found, MAX_TEXT, "rename the column")
     choice = _choose(previews, request)
     try:
         return _read_columns(data, shown_name, previews, choice, request, settings)
@@ -177,25 +179,28 @@ def _read_columns(
         "time_col": choice["time_col"] or "ds",
         "target_col": choice["target_col"] or "y",
     }
-    table = parse_table(
-        data,
-        name,
-        **columns,
-        sep=request.sep,
-        decimal=request.decimal,
-        encoding=request.encoding,
-        date_format=request.date_format,
-        missing=("", *request.missing),
-    )
+    if is_arrow(data):
+        id_col, time_col, target_col = columns.values()
+        table = read_arrow(data, name, (id_col, time_col, target_col), settings)
+    else:
+        table = parse_table(
+            data,
+            name,
+            **columns,
+            sep=request.sep,
+            decimal=request.decimal,
+            encoding=request.encoding,
+            date_format=request.date_format,
+            missing=("", *request.missing),
+        )
     if len(table) > settings.max_rows:
-        raise _too_large(name, f"{len(table):,} rows", settings.max_rows)
+        raise too_large(name, f"{len(table):,} rows", settings.max_rows)
     panel = build_panel(table, **columns, freq=to_freq(request.freq), fill=request.fill)
     if panel.n_series > settings.max_series:
-        raise _too_large(name, f"{panel.n_series:,} series", settings.max_series)
+        raise too_large(name, f"{panel.n_series:,} series", settings.max_series)
     layout = Layout()
     panel = replace(
         panel,
-        ids_N=restore_ids(panel.ids_N),
         layout=replace(
             panel.layout,
             id_col=layout.id_col,
@@ -205,18 +210,6 @@ def _read_columns(
         ),
     )
     return Reading(panel, len(table), _show(previews), choice)
-
-
-def restore_ids(ids_N: npt.NDArray[np.object_]) -> npt.NDArray[np.object_]:
-    """Ids as they were before a CSV of ours marked them, unless two would become one."""
-    plain_N = np.array([restore(name) for name in ids_N.tolist()], dtype=object)
-    return plain_N if len(set(plain_N)) == len(plain_N) else ids_N
-
-
-def _too_large(name: str, found: str, limit: int) -> DataError:
-    return DataError(
-        "DATA_TOO_LARGE", f"{name} has {found}, more than {limit:,}; split it by series."
-    )
 
 
 def _choose(previews: list[Preview], request: DataRequest) -> dict[str, str | None]:
@@ -244,41 +237,9 @@ def _preview_text(
     data: bytes, name: str, request: DataRequest, settings: Settings
 ) -> list[Preview]:
     if data.count(b"\n") > settings.max_rows + 1 or data.count(b"\r") > settings.max_rows + 1:
-        raise _too_large(name, "more rows than are taken", settings.max_rows)
+        raise too_large(name, "more rows than are taken", settings.max_rows)
     try:
         head = data[:HEAD].decode(request.encoding, errors="replace")
     except (LookupError, ValueError, TypeError):
         return []  # the reader says what is wrong with the encoding
     return preview_csv(head.removeprefix("\ufeff"), request.sep)
-
-
-def _preview_parquet(data: bytes, name: str, settings: Settings) -> list[Preview]:
-    """The columns by the footer, and their first cells, if the footer is within the limits."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        file = pq.ParquetFile(
-            pa.BufferReader(data),
-            thrift_string_size_limit=LONGEST_FOOTER_TEXT,
-            thrift_container_size_limit=LARGEST_FOOTER,
-        )
-        footer = file.metadata
-        if footer.num_columns > settings.max_columns:
-            raise _too_large(name, f"{footer.num_columns:,} columns", settings.max_columns)
-        if footer.num_rows > settings.max_rows:
-            raise _too_large(name, f"{footer.num_rows:,} rows", settings.max_rows)
-        groups = (footer.row_group(i).total_byte_size for i in range(footer.num_row_groups))
-        if (size := sum(groups)) > settings.max_unpacked_bytes:
-            raise _too_large(name, f"{size:,} bytes unpacked", settings.max_unpacked_bytes)
-        first = next(file.iter_batches(batch_size=LOOKED_AT), None)
-        cells: dict[str, list[Any]] = {column: [] for column in file.schema_arrow.names}
-        if first is not None:
-            cells = {
-                column: first.column(place).to_pylist()
-                for place, column in enumerate(first.schema.names)
-            }
-        return preview_table(cells)
-    except (pa.ArrowException, OSError) as error:
-        reason = shorten(" ".join(str(error).split()), 200)
-        raise DataError("DATA_CORRUPT", f"{name} is damaged: {reason}; export it again.") from None

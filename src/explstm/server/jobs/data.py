@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from explstm.panel import Panel
-from explstm.server.job_folders import UPLOAD
-from explstm.server.reading import Source, read_source
+from explstm.server.data.reading import Source, read_source
+from explstm.server.jobs.folders import UPLOAD
 from explstm.server.schemas import DataRequest
 from explstm.server.settings import Settings
 

@@ -3,8 +3,8 @@
 Contract: a job is deleted with its folder; one that has not ended is never deleted.
 """
 
-from explstm.server.job_folders import JobFolders
-from explstm.server.jobs import ENDED, JobStore
+from explstm.server.jobs.folders import JobFolders
+from explstm.server.jobs.record import ENDED, JobStore
 from explstm.server.settings import Settings
 
 ALL = 1_000_000
@@ -35,7 +35,14 @@ def delete_old(store: JobStore, folders: JobFolders, settings: Settings, now: fl
         kept_bytes += folders.bytes(job.id)
         expired = now - (job.ended or job.created) > settings.keep_jobs_for
         if expired or kept_bytes > settings.max_jobs_bytes:
-            store.delete(job.id)
-            # Resumed in this very moment, it is no longer one that has ended, and stays.
-            if store.get(job.id) is None:
-                folders.remove(job.id)
+            delete(store, folders, job.id)
+
+
+def delete(store: JobStore, folders: JobFolders, job_id: str) -> bool:
+    """Delete a job that has ended; one that has not stays, and False is returned."""
+    store.delete(job_id)
+    # Resumed in this very moment, it is no longer one that has ended, and stays.
+    if store.get(job_id) is not None:
+        return False
+    folders.remove(job_id)
+    return True

@@ -19,17 +19,12 @@ from pathlib import Path
 from queue import Empty, Queue
 from typing import Any
 
-from explstm.server.job_process import Task, say_memory
-from explstm.server.jobs import Job
+from explstm.server.jobs.process import Task, say_memory
+from explstm.server.jobs.record import Job
 from explstm.server.settings import Settings
 from explstm.storage import parse_json
 
 STOP = "stop"
-GRACE_SECONDS = 1.0
-"""From being asked to end to being killed."""
-SILENT_SECONDS = 60.0
-"""A process that says nothing for so long hangs."""
-NICE = 10
 LOG = "process.log"
 ONE_THREAD = {
     **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"),
@@ -64,12 +59,12 @@ class JobRun:
             folder=folder,
             arguments=dict(job.arguments),
             memory=settings.job_memory,
-            nice=NICE,
+            nice=settings.job_niceness,
             limits=limits,
         )
         with (folder / LOG).open("ab") as errors:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "explstm.server.job_process"],
+                [sys.executable, "-P", "-m", "explstm.server.jobs.process"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
@@ -107,7 +102,7 @@ class JobRun:
             now = time.monotonic()
             if now >= out_of_time and self._asked is None:
                 self._ask_to_end(self._failed("JOB_TIME", self._say_time()))
-            if now - heard > SILENT_SECONDS and self._asked is None:
+            if now - heard > self._settings.job_silent_seconds and self._asked is None:
                 self._ask_to_end(self._failed("JOB_SILENT", self._say_silent()))
             if now >= self._kill_at:
                 self.kill()
@@ -131,13 +126,13 @@ class JobRun:
     def _patience(self, now: float, out_of_time: float, heard: float) -> float:
         next_at = self._kill_at
         if self._asked is None:
-            next_at = min(out_of_time, heard + SILENT_SECONDS)
-        return max(0.01, min(next_at - now, SILENT_SECONDS))
+            next_at = min(out_of_time, heard + self._settings.job_silent_seconds)
+        return max(0.01, min(next_at - now, self._settings.job_silent_seconds))
 
     def _ask_to_end(self, ended: Job) -> None:
         if self._asked is None:
             self._asked = ended
-            self._kill_at = time.monotonic() + GRACE_SECONDS
+            self._kill_at = time.monotonic() + self._settings.job_grace_seconds
             self._process.terminate()
 
     def kill(self) -> None:
@@ -186,4 +181,5 @@ class JobRun:
         )
 
     def _say_silent(self) -> str:
-        return f"the job's process gave no sign of life for {SILENT_SECONDS:g} s; start it again."
+        seconds = self._settings.job_silent_seconds
+        return f"the job's process gave no sign of life for {seconds:g} s; start it again."

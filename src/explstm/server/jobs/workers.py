@@ -2,10 +2,10 @@
 
 Contract: a job's process is spawned for it alone, has a lower priority, one thread, a limit of
 memory, and as much time as a job may take; nothing that happens in it reaches the server, and
-however it ends, its record ends in one of the states of :mod:`explstm.server.jobs`. One server at a
-time has a folder. When the server is asked to end, running jobs are interrupted with a checkpoint;
-when it is killed, their processes end by themselves and :mod:`explstm.server.job_keeping` finds
-them at the next start.
+however it ends, its record ends in one of the states of :mod:`explstm.server.jobs.record`. One
+server at a time has a folder. When the server is asked to end, running jobs are interrupted with a
+checkpoint; when it is killed, their processes end by themselves and
+:mod:`explstm.server.jobs.keeping` finds them at the next start.
 """
 
 import contextlib
@@ -16,15 +16,15 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from queue import Queue
-from typing import Any
+from typing import Any, get_args
 
 from explstm.errors import BusyError
-from explstm.server.job_folders import JobFolders
-from explstm.server.job_keeping import delete_old, recover
-from explstm.server.job_run import STOP, JobRun
-from explstm.server.jobs import AGAIN, Job, JobStore, new_id
+from explstm.server.jobs.folders import JobFolders
+from explstm.server.jobs.keeping import delete, delete_old, recover
+from explstm.server.jobs.record import AGAIN, Job, JobStore, State, new_id
+from explstm.server.jobs.run import STOP, JobRun
+from explstm.server.jobs.sqlite_store import SqliteJobs
 from explstm.server.settings import Settings
-from explstm.server.sqlite_jobs import SqliteJobs
 from explstm.storage import hold_lock
 
 HOUSEKEEPING_SECONDS = 60.0
@@ -145,14 +145,21 @@ class JobPool:
             inbox.put({STOP: "cancelled"})
         return self.store.get(job_id)
 
-    def counts(self) -> dict[str, int]:
-        """How many jobs wait and run."""
-        return {state: len(self.store.find([state])) for state in ("queued", "running")}
+    def delete(self, job_id: str) -> bool:
+        """Delete a job that has ended, with all that it made; False where it has not."""
+        with self._changed:
+            is_gone = delete(self.store, self.folders, job_id)
+            self._wake()
+        return is_gone
+
+    def counts(self) -> dict[State, int]:
+        """How many jobs there are in each state."""
+        return {**dict.fromkeys(get_args(State), 0), **self.store.count()}
 
     def _refuse_full(self) -> None:
         if self.settings.workers == 0:
             raise QueueFullError("NO_WORKERS", "this server does no jobs; start it with --workers.")
-        waiting = len(self.store.find(["queued"]))
+        waiting = self.counts()["queued"]
         if waiting >= self.settings.queue_length:
             raise QueueFullError(
                 "QUEUE_FULL",

@@ -9,7 +9,8 @@
 Contract: a job is a record in a :class:`JobStore` and a folder named after its id, which holds all
 that it reads and writes. Every change of a record states the states it may start from, so that two
 that come at once cannot both succeed. Whatever a store says it has written outlives a kill. Another
-store is any object with these methods.
+store is any object with these methods. A server belongs to one user or one team: whoever may call
+it at all, which is who shows its token where it has one, may see all its jobs.
 """
 
 import re
@@ -32,8 +33,8 @@ class Job:
     """What is known of a job.
 
     Attributes:
-        id: 128 random bits; whoever knows it may see the job.
-        kind: What it does, see :mod:`explstm.server.job_kinds`.
+        id: 128 random bits, so that no link to a job can be guessed.
+        kind: What it does, see :mod:`explstm.server.jobs.kinds`.
         arguments: The checked request, as JSON values.
         state: Where it stands.
         created: When it was asked for, in seconds since 1970 (UTC), as all times here.
@@ -90,6 +91,10 @@ class JobStore(Protocol):
         Returns:
             The job as it is now, or None where nothing was changed.
         """
+        ...
+
+    def count(self) -> dict[State, int]:
+        """How many jobs there are in each state that one is in."""
         ...
 
     def claim(self, now: float) -> Job | None:

@@ -63,6 +63,9 @@ class Backtest(_Job):
     methods: list[Method] = Field(
         default=[], max_length=len(CHOOSABLE), description="All that are installed if not given."
     )
+    max_steps: int | None = Field(
+        default=None, ge=1, le=20_000, description="Of every training among them."
+    )
     level: list[Level] = Field(default=[80.0, 95.0], max_length=10)
 
 

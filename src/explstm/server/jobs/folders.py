@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from explstm.errors import ModelFileError
-from explstm.server.job_kinds import FILES, RESUMED
-from explstm.server.jobs import ID, Job
+from explstm.server.jobs.kinds import FILES, RESUMED
+from explstm.server.jobs.record import ID, Job
 from explstm.storage import dump_json, parse_json, read_regular, to_finite
 
 RESULT = "result.json"

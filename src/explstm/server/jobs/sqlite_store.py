@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from explstm.errors import ModelFileError
-from explstm.server.jobs import ENDED, STATE_EVENT, Event, Job, State
+from explstm.server.jobs.record import ENDED, STATE_EVENT, Event, Job, State
 
 LAYOUT = 1
 _TABLES = """
@@ -128,6 +128,12 @@ class SqliteJobs:
             if job is None or job.state not in allowed:
                 return None
             return _change(connection, job_id, changes)
+
+    def count(self) -> dict[State, int]:
+        """How many jobs there are in each state that one is in."""
+        with self._lock:
+            rows = self._connection.execute("SELECT state, COUNT(*) FROM job GROUP BY state")
+            return dict(rows.fetchall())
 
     def claim(self, now: float) -> Job | None:
         """Set the job that has waited longest to running, if one waits."""

@@ -4,6 +4,7 @@
     GET  /jobs                      -> JobList
     GET  /jobs/{id}                 -> JobAnswer
     GET  /jobs/{id}/events          server-sent events ``state`` and ``progress``; Last-Event-ID
+    DELETE /jobs/{id}               -> 204, it is gone with its files; 409 where it waits or runs
     POST /jobs/{id}/cancel          -> 202 JobAnswer; 409 where it has ended
     POST /jobs/{id}/resume          -> 202 JobAnswer; 409 where it waits, runs or is done
     GET  /jobs/{id}/result          ?series=ID&series=ID -> JobResult; 409 where it is not done
@@ -15,8 +16,6 @@ last state; a follower that comes back with Last-Event-ID misses nothing, also a
 
 import asyncio
 import csv
-import io
-import itertools
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -24,29 +23,28 @@ from typing import Annotated, Any
 
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, FastAPI, Header, Query, Request, Response
-from fastapi.responses import FileResponse, StreamingResponse
+from fastapi.responses import FileResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
-from explstm.server.answers import neutralise
 from explstm.server.api import FAILURES
+from explstm.server.data.upload_store import StoredUpload
+from explstm.server.data.uploads import find_sample
 from explstm.server.errors import ApiError
-from explstm.server.job_answers import JobAnswer, JobList, JobResult
-from explstm.server.job_kinds import JobRequest, Report
-from explstm.server.jobs import AGAIN, ENDED, STATE_EVENT, Event, Job
+from explstm.server.jobs.answers import JobAnswer, JobList, JobResult
+from explstm.server.jobs.kinds import JobRequest, Report
+from explstm.server.jobs.record import AGAIN, ENDED, STATE_EVENT, Event, Job
+from explstm.server.jobs.workers import JobPool, QueueFullError
 from explstm.server.schemas import MAX_TEXT, Name, Problem
 from explstm.server.settings import Settings
-from explstm.server.uploads import StoredUpload, find_sample
-from explstm.server.workers import JobPool, QueueFullError
+from explstm.spreadsheets import restore
 
 ANSWERS = {**FAILURES, 409: FAILURES[404]}
 LOOK_SECONDS = 0.1
 RETRY_MS = 2000
 RETRY_AFTER = {"Retry-After": "30"}
-MAX_FOLLOWERS = 100
 MAX_LISTED = 200
 MAX_SERIES = 50
 MAX_FORECAST_ROWS = 100_000
-ROWS_AT_ONCE = 1000
 TYPES = {
     ".csv": "text/csv",
     ".json": "application/json",
@@ -73,6 +71,7 @@ def make_router(settings: Settings) -> APIRouter:
         ("", create, "POST", {"status_code": 202}),
         ("", show_all, "GET", {}),
         ("/{job_id}", show, "GET", {}),
+        ("/{job_id}", delete, "DELETE", {"status_code": 204}),
         ("/{job_id}/events", follow, "GET", {"response_class": EventSourceResponse}),
         ("/{job_id}/cancel", cancel, "POST", {"status_code": 202}),
         ("/{job_id}/resume", resume, "POST", {"status_code": 202}),
@@ -173,6 +172,12 @@ def show(job: Found, pool: Pool) -> JobAnswer:
     return describe(job, pool)
 
 
+def delete(job: Found, pool: Pool) -> None:
+    """Delete a job that has ended, with all that it made."""
+    if not pool.delete(job.id):
+        raise ApiError(409, "JOB_NOT_ENDED", f"the job is {job.state}; cancel it first.")
+
+
 def cancel(job: Found, pool: Pool) -> JobAnswer:
     """End a job that waits or runs."""
     cancelled = pool.cancel(job.id)
@@ -217,8 +222,6 @@ def download(job: Found, name: str, pool: Pool) -> Response:
     if path is None:
         raise ApiError(404, "FILE_UNKNOWN", "the job has no such file; see its list of files.")
     headers = {"Content-Disposition": f'attachment; filename="{path.name}"'}
-    if path.suffix == ".csv":
-        return StreamingResponse(read_safely(path), media_type="text/csv", headers=headers)
     return FileResponse(path, media_type=TYPES[path.suffix], headers=headers)
 
 
@@ -228,13 +231,15 @@ def download(job: Found, name: str, pool: Pool) -> Response:
 async def follow(
     job: Found,
     pool: Pool,
+    request: Request,
     last_event_id: Annotated[str, Header(max_length=MAX_TEXT)] = "",
 ) -> AsyncIterator[ServerSentEvent]:
     """Events of a job from the one after Last-Event-ID, to the end of the job."""
     seen, looked = int(last_event_id) if last_event_id.isdecimal() else 0, -1
     n_followers = pool.n_followers = pool.n_followers + 1
+    is_ending = request.app.state.is_ending
     try:
-        while not pool.is_stopping and n_followers <= MAX_FOLLOWERS:
+        while not is_ending() and n_followers <= pool.settings.max_followers:
             if looked != pool.n_told:
                 looked = pool.n_told
                 now, events = await run_sync(_look, pool, job.id, seen)
@@ -268,25 +273,8 @@ def read_forecast(path: Path, series: set[str]) -> dict[str, list[Any]]:
         rows = csv.DictReader(file)
         columns: dict[str, list[Any]] = {name: [] for name in rows.fieldnames or ()}
         for row in rows:
+            row["unique_id"] = restore(row["unique_id"])
             if row["unique_id"] in series and len(columns["ds"]) < MAX_FORECAST_ROWS:
                 for name, text in row.items():
                     columns[name].append(text if name in ("unique_id", "ds") else float(text))
     return columns
-
-
-def read_safely(path: Path) -> Iterator[str]:
-    """The text of a table, in which no cell is a formula to a spreadsheet."""
-    with path.open(encoding="utf-8", newline="") as file:
-        reader = csv.reader(file)
-        while rows := list(itertools.islice(reader, ROWS_AT_ONCE)):
-            text = io.StringIO()
-            csv.writer(text).writerows([_make_safe(cell) for cell in row] for row in rows)
-            yield text.getvalue()
-
-
-def _make_safe(cell: str) -> str:
-    try:
-        float(cell)
-    except ValueError:
-        return neutralise(cell)
-    return cell

@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from explstm.server.jobs import State
+from explstm.server.jobs.record import State
 from explstm.server.schemas import Problem
 
 

@@ -1,0 +1,1 @@
+"""Files, columns and samples that clients send or choose, read within bounds."""
