@@ -28,7 +28,7 @@ pa = pytest.importorskip("pyarrow")
 import pyarrow.parquet as pq  # noqa: E402
 
 from explstm import scaleout  # noqa: E402
-from explstm.scaleout import cutting, parts, plan, run  # noqa: E402
+from explstm.scaleout import cutting, parts, plan, rows, run  # noqa: E402
 from explstm.scaleout.engines import do_task  # noqa: E402
 
 
@@ -117,8 +117,8 @@ def test_the_layout_of_the_files_does_not_matter(tmp_path, layout, monkeypatch):
 
 def test_folders_can_name_series_and_dates(tmp_path):
     df = make_series(4).assign(ds=lambda t: t["ds"].dt.strftime("%Y-%m-%d"))
-    for (series, date), rows in df.groupby(["unique_id", "ds"]):
-        write_files(tmp_path / "data" / f"unique_id={series}" / f"ds={date}", [rows[["y"]]])
+    for (series, date), day in df.groupby(["unique_id", "ds"]):
+        write_files(tmp_path / "data" / f"unique_id={series}" / f"ds={date}", [day[["y"]]])
     forecast(tmp_path / "data", tmp_path / "out")
     found = read_forecasts(tmp_path / "out")
     expected = ExpLSTM().predict(df, H, LEVEL)
@@ -191,9 +191,9 @@ def test_a_hundred_bad_series_are_set_aside_and_the_rest_is_complete(tmp_path):
     np.testing.assert_allclose(found.iloc[:, 2:], expected.iloc[:, 2:], rtol=1e-6)
     letters = dead_letters(tmp_path / "out").set_index("unique_id")
     assert set(letters.index) == set(bad["unique_id"])
-    for name, rows in bad.groupby("unique_id"):
+    for name, series in bad.groupby("unique_id"):
         with pytest.raises(DataError) as raised:
-            ExpLSTM(freq="MS").predict(rows.sort_values(["ds", "y"]), H)
+            ExpLSTM(freq="MS").predict(series.sort_values(["ds", "y"]), H)
         assert letters.loc[name, "message"] == raised.value.message
         holds = [f"file-{i:03d}.parquet" for i, t in enumerate(files) if name in set(t.unique_id)]
         assert letters.loc[name, "file"] == holds[0]
@@ -248,6 +248,20 @@ def test_bad_files_are_set_aside_with_the_reason(tmp_path, monkeypatch):
     assert "its values are text, and those of most files numbers" in letters["message"].str.cat()
     assert letters["unique_id"].isna().all() and batch.n_series == 41
     assert set(read_forecasts(tmp_path / "out")["unique_id"]) == {*good["unique_id"], "known0000"}
+
+
+def test_a_series_that_is_too_long_is_set_aside_without_being_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(rows, "LONGEST_SERIES", 60)
+    monkeypatch.setattr(parts, "LONGEST_SERIES", 60)
+    monkeypatch.setattr(cutting, "ROWS_PER_ROUND", 50)
+    good, long = make_series(9), make_series(3, "long")
+    again = long.assign(unique_id="long0001", ds=long["ds"] + pd.DateOffset(years=10))
+    data = write_files(tmp_path / "data", [good, long, again])
+    batch = forecast(data, tmp_path / "out")
+    assert (batch.n_series, batch.set_aside) == (11, {"DATA_TOO_LONG": 1})
+    [letter] = dead_letters(tmp_path / "out").to_dict("records")
+    assert (letter["unique_id"], letter["file"]) == ("long0001", "file-001.parquet")
+    assert "'long0001' has 160 rows, more than 60" in letter["message"]
 
 
 def test_one_missing_date_among_integers_costs_one_series(tmp_path):

@@ -9,6 +9,7 @@ not by that of the data.
 
     inputs      which files there are, what they hold, what is wrong with them
     cutting     files to cuts: every row goes to the part that a hash of its series names
+    rows        the rows of one part, gathered from the cuts
     parts       one part of the series to one file of forecasts
     sifting     the series that cannot be forecast, found among those that can
     engines     processes of this machine, or of a Ray cluster, that do tasks

@@ -1,11 +1,8 @@
 """One part of the series to one file of forecasts.
 
-Contract: :func:`forecast_part` reads the rows of its part from every cut, in an order that does not
-depend on the files they came from, and writes the forecasts of its series, by id. A series that is
+Contract: :func:`forecast_part` writes the forecasts of the series of its part, by id. A series that is
 refused is set aside with the sentence that :meth:`explstm.ExpLSTM.predict` would raise, and does
 not keep the others from being forecast.
-
-Axes: N series of a part, S their rows, sorted by series and date.
 """
 
 import time
@@ -14,10 +11,8 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -25,13 +20,15 @@ import pyarrow.parquet as pq
 from explstm.calendar import Freq
 from explstm.errors import DataError, ModelFileError
 from explstm.forecaster import ExpLSTM
-from explstm.frame import Panel, build_panel, take_series
+from explstm.frame import Panel, take_series
 from explstm.intervals import name_columns, to_probabilities
 from explstm.mixing import FEWEST_JUDGED
+from explstm.parsing import quote
 from explstm.scaleout.cutting import Letter, cut_schema
 from explstm.scaleout.options import Options, read_seal
 from explstm.scaleout.plan import Plan
 from explstm.scaleout.records import write_record, write_whole
+from explstm.scaleout.rows import LONGEST_SERIES, Rows, read_rows
 from explstm.scaleout.sifting import sift
 
 CELLS_PER_BLOCK = 1 << 22
@@ -53,28 +50,6 @@ class PartTask:
     plan: Plan
     number: int
     files: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Rows:
-    """The rows of a part.
-
-    Attributes:
-        frame: Ids, dates and values under the user's names, sorted by series and date.
-        starts_N1: Where each series starts, and the total.
-        ids_N: Ids as text.
-        file_N: Position of the first file that holds the series.
-    """
-
-    frame: pd.DataFrame
-    starts_N1: npt.NDArray[np.int64]
-    ids_N: list[str]
-    file_N: npt.NDArray[np.int64]
-
-    def build(self, options: Options, freq: Freq | None, begin: int, end: int) -> Panel:
-        """The panel of a range of series."""
-        rows = self.frame.iloc[self.starts_N1[begin] : self.starts_N1[end]]
-        return _build_panel(rows, options, freq)
 
 
 def forecast_part(task: PartTask) -> dict[str, int]:
@@ -113,53 +88,6 @@ def find_freq(task: PartTask) -> tuple[Freq | None, str]:
         else:
             refusal = got.message
     return (votes.most_common(1)[0][0] if votes else None), refusal
-
-
-# -------------------------------------------------------------------------------------------- rows
-
-
-def read_rows(plan: Plan, number: int) -> Rows:
-    """Read the rows of a part from every cut."""
-    batches = []
-    for cut in range(plan.n_cuts):
-        with pa.OSFile(str(plan.place.cut(cut))) as source:
-            reader = pa.ipc.open_file(source)
-            places = range(number, reader.num_record_batches, plan.n_parts)
-            batches += [reader.get_batch(place) for place in places]
-    table = pa.Table.from_batches(batches, cut_schema(plan))
-    return _sort_rows(table, plan.options)
-
-
-def _sort_rows(table: pa.Table, options: Options) -> Rows:
-    """Rows by series, date and value, so that it does not matter which file they came from."""
-    coded = table["id"].combine_chunks().dictionary_encode()
-    ids_N = np.array(coded.dictionary.to_pylist(), dtype=object)
-    order_N = np.argsort(ids_N, kind="stable")
-    rank_N = np.empty(len(order_N), dtype=np.int64)
-    rank_N[order_N] = np.arange(len(order_N))
-    code_S = rank_N[coded.indices.to_numpy()]
-    order_S = np.lexsort((_sort_key(table["value"]), _sort_key(table["date"]), code_S))
-    starts_N1 = np.searchsorted(code_S[order_S], np.arange(len(ids_N) + 1))
-    file_S = table["file"].to_numpy()[order_S]
-    first_N = np.minimum.reduceat(file_S, starts_N1[:-1]) if len(ids_N) else file_S
-    sorted_table = table.select(["id", "date", "value"]).take(order_S)
-    # Integers with missing ones among them stay integers, so that only their series are refused.
-    frame = sorted_table.rename_columns(list(options.columns)).to_pandas(
-        types_mapper={pa.int64(): pd.Int64Dtype()}.get
-    )
-    frame[options.id_col] = sorted_table["id"].to_pandas()
-    return Rows(frame, starts_N1, [str(one) for one in ids_N[order_N]], first_N)
-
-
-def _sort_key(column: pa.ChunkedArray) -> npt.NDArray[Any]:
-    """Numbers in the order of a column, the missing ones alike."""
-    if pa.types.is_string(column.type):
-        coded = column.combine_chunks().dictionary_encode()
-        rank = pd.Series(coded.dictionary.to_pylist(), dtype=object).rank(method="first")
-        return rank.to_numpy()[coded.indices.fill_null(0).to_numpy()]
-    if not pa.types.is_floating(column.type):
-        column = column.cast(pa.int64()).fill_null(0)
-    return column.to_numpy()
 
 
 # --------------------------------------------------------------------------------------- forecasts
@@ -234,20 +162,7 @@ def _build_good(rows: Rows, plan: Plan, refused: dict[str, DataError]) -> Panel 
             good.append((begin, end, got))
     if len(good) < 2:
         return good[0][2] if good else None
-    kept = [np.arange(rows.starts_N1[begin], rows.starts_N1[end]) for begin, end, _ in good]
-    return _build_panel(rows.frame.iloc[np.concatenate(kept)], options, freq)
-
-
-def _build_panel(frame: pd.DataFrame, options: Options, freq: Freq | None) -> Panel:
-    id_col, time_col, target_col = options.columns
-    return build_panel(
-        frame,
-        freq=freq,
-        fill=options.fill,
-        id_col=id_col,
-        time_col=time_col,
-        target_col=target_col,
-    )
+    return rows.build_some(options, freq, [(begin, end) for begin, end, _ in good])
 
 
 def _list_findings(panel: Panel) -> list[str]:
@@ -259,13 +174,19 @@ def _list_findings(panel: Panel) -> list[str]:
 def _tell_refused(
     rows: Rows, refused: dict[str, DataError], files: tuple[str, ...]
 ) -> list[Letter]:
-    return [
-        {
-            "unique_id": one,
-            "file": files[file],
-            "code": refused[one].code,
-            "message": refused[one].message,
-        }
+    """Letters by id: of what was refused, and of what was too long to be tried."""
+    found = {
+        one: (file, refused[one])
         for one, file in zip(rows.ids_N, rows.file_N.tolist(), strict=True)
         if one in refused
+    }
+    for one, (n_rows, file) in rows.too_long.items():
+        text = (
+            f"series {quote(one)} has {n_rows:,} rows, more than {LONGEST_SERIES:,}; drop its "
+            "oldest, or bring it to a coarser frequency."
+        )
+        found[one] = (file, DataError("DATA_TOO_LONG", text))
+    return [
+        {"unique_id": one, "file": files[file], "code": error.code, "message": error.message}
+        for one, (file, error) in found.items()
     ]
