@@ -1,7 +1,7 @@
 """One part of the series to one file of forecasts.
 
-Contract: :func:`forecast_part` writes the forecasts of the series of its part, by id. A series that is
-refused is set aside with the sentence that :meth:`explstm.ExpLSTM.predict` would raise, and does
+Contract: :func:`forecast_part` writes the forecasts of the series of its part, by id. A series that
+is refused is set aside with the sentence that :meth:`explstm.ExpLSTM.predict` would raise, and does
 not keep the others from being forecast.
 """
 
