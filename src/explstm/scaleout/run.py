@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import asdict, dataclass, replace
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -204,9 +205,10 @@ class _Driver:
         files = tuple(one.file for group in groups for one in group)
         cuts = [place.cut(number) for number in range(plan.n_cuts)]
         parts = [place.part(number) for number in range(plan.n_parts)]
+        firsts = accumulate(map(len, groups), initial=0)
         to_cut = [
-            CutTask(plan, number, group, files.index(group[0].file))
-            for number, group in enumerate(groups)
+            CutTask(plan, number, group, first)
+            for number, (group, first) in enumerate(zip(groups, firsts, strict=False))
             if not is_done(place, cuts[number])
         ]
         list(self._do("cutting", cut_files, to_cut))
