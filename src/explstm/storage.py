@@ -216,11 +216,11 @@ def _swap_in(path: Path, content: Mapping[str, bytes]) -> None:
         saving.mkdir(mode=0o700)
         for name, data in content.items():
             _write_new(saving / name, data, 0o600)
-        _sync_folder(saving)
+        sync_folder(saving)
         if path.exists():
             os.rename(path, previous)
         os.rename(saving, path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError:
         _remove_folder(saving, content)
         if previous.exists() and not path.exists():
@@ -261,7 +261,8 @@ def _write_new(path: Path, data: bytes, mode: int) -> None:
         os.fsync(file.fileno())
 
 
-def _sync_folder(path: Path) -> None:
+def sync_folder(path: Path) -> None:
+    """Put the names in a folder on the disk."""
     if sys.platform == "win32":  # folders cannot be opened there
         return
     descriptor = os.open(path, os.O_RDONLY)
