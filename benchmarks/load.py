@@ -2,7 +2,8 @@
 
     python benchmarks/load.py                       # 16 clients, one after the other without pause
     python benchmarks/load.py --pause 0.25          # each waits 250 ms between two requests
-    python benchmarks/load.py --seconds 20 --clients 4
+    python benchmarks/load.py --job '{"kind": "fine-tune", "sample": "sales", "h": 12,
+        "backend": "torch", "max_steps": 20000}'    # while a model is trained
 
 Starts the service on a free port, sends zero-shot forecasts of one series of 200 rows as JSON over
 connections that stay open, checks every answer, and prints how long they took. The clients share
@@ -43,9 +44,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         port, server = start_server(Path(folder))
         try:
-            if arguments.job:
-                post(port, "/api/v1/jobs", arguments.job.encode())
+            job, before = start_job(port, arguments.job) if arguments.job else (None, "")
             times, errors, wall = asyncio.run(load(port, arguments))
+            if job is not None:
+                print(f"the job beside was {before}, and is {state_of(port, job)} at the end")
         finally:
             server.send_signal(signal.SIGTERM)
             server.wait(30)
@@ -74,11 +76,29 @@ def start_server(folder: Path) -> tuple[int, subprocess.Popen]:
     raise SystemExit("the server did not get ready")
 
 
-def post(port: int, path: str, body: bytes) -> bytes:
+def start_job(port: int, asked: str) -> tuple[str, str]:
+    """Start a job, wait until it reports steps of training, and return its id and state."""
+    job = ask(port, "/api/v1/jobs", asked.encode())["id"]
+    deadline = time.monotonic() + START_SECONDS
+    with urllib.request.urlopen(f"{address(port)}/api/v1/jobs/{job}/events", timeout=60) as events:
+        while b"event: progress" not in events.readline() and time.monotonic() < deadline:
+            pass
+    return job, state_of(port, job)
+
+
+def state_of(port: int, job: str) -> str:
+    return ask(port, f"/api/v1/jobs/{job}")["state"]
+
+
+def ask(port: int, path: str, body: bytes | None = None) -> dict:
     headers = {"Content-Type": "application/json"}
-    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", body, headers)
+    request = urllib.request.Request(f"{address(port)}{path}", body, headers)
     with urllib.request.urlopen(request, timeout=60) as answer:
-        return answer.read()
+        return json.load(answer)
+
+
+def address(port: int) -> str:
+    return f"http://127.0.0.1:{port}"
 
 
 def make_requests(port: int) -> list[bytes]:

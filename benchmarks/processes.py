@@ -6,7 +6,7 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from typing import Any
 
-from explstm.trial import THREADS
+from explstm.apart import THREADS
 
 WORKERS = os.cpu_count() or 1
 

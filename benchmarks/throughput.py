@@ -36,7 +36,7 @@ from pathlib import Path
 
 import numpy as np
 
-from explstm.trial import THREADS
+from explstm.apart import THREADS
 
 SIZES = (1, 1_000, 10_000, 100_000)
 REPEATS = {1: 7}  # of all others 5

@@ -105,6 +105,14 @@ def test_a_service_that_falls_silent_midway_is_no_success(lock, monkeypatch, cap
     assert "pip-audit failed" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("accepted", "code"), [(["TEST-1"], 0), (["TEST-2"], 1)])
+def test_only_a_hole_that_is_taken_for_a_reason_is_let_through(lock, monkeypatch, accepted, code):
+    monkeypatch.setattr(audit, "load_accepted", lambda: accepted)
+    with serve_osv(FAMOUS | {("idna", "3.20")}) as url:
+        monkeypatch.setattr(sys, "argv", ["audit", "--osv-url", url, str(lock)])
+        assert audit.main() == code
+
+
 @pytest.mark.parametrize("text", ["", "jinja2>=3\n", "jinja2==3.*\n", "jinja2\n", "%%\n"])
 def test_what_pins_nothing_is_no_success(tmp_path, text):
     (tmp_path / "c.txt").write_text(text)

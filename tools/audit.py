@@ -59,6 +59,11 @@ def load_advisories(path: Path = ADVISORIES) -> tuple[str, list[Advisory]]:
     return str(content["as_of"]), [Advisory(**entry) for entry in content["advisories"]]
 
 
+def load_accepted(path: Path = ADVISORIES) -> list[str]:
+    """The holes that are taken, for a reason stated there."""
+    return [entry["id"] for entry in tomllib.loads(path.read_text(encoding="utf-8"))["accepted"]]
+
+
 def read_pins(path: Path) -> dict[str, str]:
     """The versions that a file of constraints pins, by package.
 
@@ -102,6 +107,7 @@ def audit_by_service(lock: Path, url: str) -> int:
         *(sys.executable, "-m", "pip_audit", "--requirement", str(lock), "--no-deps"),
         *("--disable-pip", "--strict", "--progress-spinner", "off", "--format", "json"),
         *("--vulnerability-service", "osv", "--osv-url", url),
+        *(f"--ignore-vuln={known}" for known in load_accepted()),
     )
     done = subprocess.run(asked, capture_output=True, text=True)
     try:

@@ -5,6 +5,7 @@ there. Threads that wait for each other on a busy machine make small networks ma
 torch's sums depend on their number.
 """
 
+import contextlib
 import os
 import signal
 import traceback
@@ -58,6 +59,18 @@ def run_apart(
     finally:
         process.terminate()
         process.join()
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Have processes that are started in the block compute with one thread each."""
+    before = {name: os.environ.get(name) for name in THREADS}
+    os.environ.update(dict.fromkeys(THREADS, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
 def _serve(sender: Connection, work: Callable[[Any], Any], pieces: Sequence[Any]) -> None:

@@ -48,6 +48,11 @@ class DataOptions:
         metadata={"help": "Steps in a season, repeatable; by frequency if not given."},
     )
 
+    @property
+    def typed_freq(self) -> str | int | None:
+        """The frequency, as integer where it is one."""
+        return int(self.freq) if self.freq and re.fullmatch(r"\d{1,18}", self.freq) else self.freq
+
     def read(self, path: Path) -> "Panel":
         """Read a file as a panel, whose tables have the columns unique_id, ds and y."""
         from explstm.frame import build_panel
@@ -72,8 +77,7 @@ class DataOptions:
             date_format=self.date_format,
             missing=("", *(self.missing or ())),
         )
-        freq = int(self.freq) if self.freq and re.fullmatch(r"\d{1,18}", self.freq) else self.freq
-        panel = build_panel(table, **columns, freq=freq, fill=self.fill)
+        panel = build_panel(table, **columns, freq=self.typed_freq, fill=self.fill)
         canonical = Layout()
         return replace(
             panel,

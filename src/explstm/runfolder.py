@@ -52,12 +52,12 @@ class RunFolder:
 
     def write_table(self, name: str, frame: pd.DataFrame) -> None:
         """Write a table as CSV, see :func:`explstm.spreadsheets.write_csv`."""
-        with _refuse_unwritable(self.path / name):
+        with refuse_unwritable(self.path / name):
             write_csv(frame, self.path / name)
 
     def write_json(self, name: str, value: Mapping[str, Any]) -> None:
         """Write facts as JSON; a number that is not finite becomes null."""
-        with _refuse_unwritable(self.path / name):
+        with refuse_unwritable(self.path / name):
             (self.path / name).write_bytes(dump_json(to_finite(value)))
 
 
@@ -80,7 +80,7 @@ def open_run(path: Path, *, force: bool = False) -> Iterator[RunFolder]:
     _check_parent(path)
     aside, old = (path.with_name(f".{path.name}.{role}") for role in ("writing", "replaced"))
     with contextlib.ExitStack() as held:
-        with _refuse_unwritable(path):
+        with refuse_unwritable(path):
             held.enter_context(hold_lock(path))
             _clear_leftovers(path, aside, old)
             _check_place(path, force)
@@ -142,7 +142,12 @@ def _seal(run: RunFolder) -> None:
 
 
 @contextlib.contextmanager
-def _refuse_unwritable(path: Path) -> Iterator[None]:
+def refuse_unwritable(path: Path) -> Iterator[None]:
+    """Say which place cannot be written, and why, where the block cannot write.
+
+    Raises:
+        UsageError: As said.
+    """
     try:
         yield
     except OSError as error:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from explstm.leakage import LeakageReport
     from explstm.pipeline import Outcome
     from explstm.report.page import Page
+    from explstm.scaleout import Batch, Progress
     from explstm.tuning import Tuning
 
 MAX_ROWS = 24
@@ -66,6 +67,35 @@ class Screen:
         with Progress(console=Console(stderr=True), transient=True) as bar:
             task = bar.add_task(label, total=total)
             yield lambda _: bar.update(task, advance=1)
+
+    @contextmanager
+    def throughput(self) -> "Iterator[Callable[[Progress], None]]":
+        """Yield a function to call with the progress of a forecast in parts; it draws a bar."""
+        if self.as_json or not sys.stderr.isatty():
+            yield lambda _: None
+            return
+        from rich import progress
+        from rich.console import Console
+
+        columns = (
+            *progress.Progress.get_default_columns(),
+            progress.TextColumn("{task.fields[n]}"),
+        )
+        with progress.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+            task = bar.add_task("reading", total=None, n="")
+
+            def show(now: "Progress") -> None:
+                speed = now.series / now.seconds if now.seconds else 0.0
+                n = f"{now.series:,} series, {speed:,.0f}/s, {now.set_aside:,} set aside"
+                bar.update(
+                    task,
+                    description=now.stage,
+                    completed=now.done,
+                    total=now.total,
+                    n=n if now.series or now.set_aside else "",
+                )
+
+            yield show
 
     def show_outcome(self, outcome: "Outcome", out: Path) -> None:
         """Show what ``forecast`` or ``fit`` made."""
@@ -140,6 +170,20 @@ class Screen:
                 _write(spell_out(f"  {sentence}"))
         if len(report.sentences) > MAX_DESCRIBED:
             _write(f"... and {len(report.sentences) - MAX_DESCRIBED} more series in growth.csv")
+        _write(spell_out(f"wrote {out}"))
+
+    def show_batch(self, batch: "Batch", out: Path) -> None:
+        """Show what a forecast in parts has made."""
+        if self.as_json:
+            self.write_json({"out": str(out), **asdict(batch)})
+            return
+        parts = f"{batch.n_parts:,} part{'s' * (batch.n_parts != 1)}"
+        again = f", {batch.n_before:,} of them from before" if batch.n_before else ""
+        _write(f"{batch.n_series:,} series (freq={batch.freq}) forecast in {parts}{again}")
+        for code, count in sorted(batch.set_aside.items()):
+            _write(f"{count:,} set aside: {code}")
+        if batch.set_aside:
+            _write(spell_out(f"why, one by one: {out / batch.dead_letters.name}"))
         _write(spell_out(f"wrote {out}"))
 
     def show_page(self, page: "Page", path: Path) -> None:

@@ -8,7 +8,6 @@ Axes: N series.
 """
 
 import math
-import os
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,7 +18,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from explstm.apart import THREADS
+from explstm.apart import one_thread
 from explstm.calendar import default_season_length
 from explstm.errors import ExpLSTMError, TrainingError, UsageError
 from explstm.finalists import (
@@ -257,14 +256,9 @@ def join_helpers(plan: Plan, n_trials: int, clock: Clock, n_helpers: int) -> Ite
         context.Process(target=_help, args=(plan, n_trials, left), daemon=True)
         for _ in range(n_helpers)
     ]
-    threads = {name: os.environ.get(name) for name in THREADS} if helpers else {}
-    os.environ.update(dict.fromkeys(threads, "1"))
-    try:
+    with one_thread():
         for helper in helpers:
             helper.start()
-    finally:
-        for name, value in threads.items():
-            os.environ.pop(name) if value is None else os.environ.update({name: value})
     try:
         yield
         for helper in helpers:

@@ -262,7 +262,7 @@ def _write_new(path: Path, data: bytes, mode: int) -> None:
 
 
 def sync_folder(path: Path) -> None:
-    """Write the names in a folder to disk, so that a power cut loses no file that was synced."""
+    """Put the names in a folder on the disk."""
     if sys.platform == "win32":  # folders cannot be opened there
         return
     descriptor = os.open(path, os.O_RDONLY)

@@ -20,6 +20,15 @@ from explstm.cli.arguments import (
     Settings,
     spread_options,
 )
+from explstm.cli.parts import (
+    Address,
+    Engine,
+    RowsPerPart,
+    Workers,
+    forecast_parts,
+    refuse_beside_parts,
+)
+from explstm.errors import UsageError
 from explstm.options import DataOptions, parse_pairs, parse_settings
 from explstm.screen import Screen
 
@@ -42,11 +51,40 @@ def forecast(
     settings: Settings = None,
     seed: Seed = 1,
     plot: Plot = False,
+    engine: Engine = None,
+    workers: Workers = None,
+    address: Address = None,
+    rows_per_part: RowsPerPart = None,
     force: Force = False,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Forecast a file: with the pretrained model, a saved one, or one trained on it first."""
+    """Forecast a file: with the pretrained model, a saved one, or one trained on it first.
+
+    With --engine, FILE is a folder of Parquet of any size, which is forecast in parts. The same
+    command again goes on with what was interrupted.
+    """
+    parts = {"workers": workers, "address": address, "rows_per_part": rows_per_part}
+    if engine is not None:
+        refuse_beside_parts(
+            {
+                "--backend": backend is not None,
+                "--intervals": intervals != "model",
+                "--evaluate": evaluate,
+                "--set": bool(settings),
+                "--seed": seed != 1,
+                "--plot": plot,
+            },
+            data,
+        )
+        how = {"engine": engine, "model": model, "force": force, **parts}
+        forecast_parts(file, horizon, out, data, level or [], how, Screen(as_json))
+        return
+    for name, value in parts.items():
+        if value is not None:
+            option = f"--{name.replace('_', '-')}"
+            raise UsageError("CONFIG_CONFLICT", f"{option} belongs to --engine; give that as well.")
+
     from explstm import pipeline
 
     screen = Screen(as_json)
