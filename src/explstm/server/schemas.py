@@ -124,7 +124,9 @@ class BacktestRequest(DataRequest):
     """The pretrained model against the naive forecasts, on the past of the data."""
 
     h: Horizon = 12
-    n_windows: int = Field(default=5, ge=1, le=20)
+    n_windows: int | None = Field(
+        default=None, ge=1, le=20, description="As many as the data allow, up to 5, if not given."
+    )
     step_size: int | None = Field(default=None, ge=1, le=1000, description="h if not given.")
     level: list[Level] = Field(default=[80.0], max_length=10)
     series: list[Name] | None = Field(default=None, min_length=1, max_length=10_000)

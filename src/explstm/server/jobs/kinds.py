@@ -17,6 +17,10 @@ from explstm.server.schemas import DataRequest, Horizon, Level
 JobId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{22}$")]
 Framework = Literal["torch", "tensorflow"]
 Method = Annotated[str, StringConstraints(max_length=40)]
+Windows = Annotated[
+    int | None,
+    Field(ge=1, le=100, description="As many as the data allow, up to 8, if not given."),
+]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 DATA = "data.csv"
@@ -58,7 +62,7 @@ class Backtest(_Job):
     """Every method on the past of the data, and a verdict."""
 
     kind: Literal["backtest"]
-    n_windows: int = Field(default=8, ge=1, le=100)
+    n_windows: Windows = None
     step_size: int | None = Field(default=None, ge=1, le=1000, description="h if not given.")
     methods: list[Method] = Field(
         default=[], max_length=len(CHOOSABLE), description="All that are installed if not given."
@@ -84,7 +88,7 @@ class Report(_Job):
     """Forecast, growth and backtest of the pretrained model, and other jobs, on one page."""
 
     kind: Literal["report"]
-    n_windows: int = Field(default=8, ge=1, le=100)
+    n_windows: Windows = None
     level: list[Level] = Field(default=[80.0, 95.0], max_length=10)
     jobs: list[JobId] = Field(
         default=[], max_length=8, description="Jobs on the same data that are done."
