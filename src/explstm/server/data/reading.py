@@ -18,7 +18,7 @@ from explstm.frame import build_panel, panel_of
 from explstm.panel import Panel
 from explstm.parsing import read_days
 from explstm.plain_text import shorten
-from explstm.reading import parse_table
+from explstm.reading import parse_table, refuse_other_kinds
 from explstm.seasonality import check_season_lengths
 from explstm.server.data.arrow_files import check_arrow, is_arrow, read_arrow
 from explstm.server.data.columns import (
@@ -150,6 +150,7 @@ def _read_file(data: bytes, name: str, request: DataRequest, settings: Settings)
     elif is_parquet(data):
         previews = check_parquet(data, shown_name, settings)
     else:
+        refuse_other_kinds(data, shown_name)
         previews = _preview_text(data, shown_name, request, settings)
     longest = max((len(column.name) for column in previews), default=0)
     if longest > MAX_TEXT:
