@@ -110,7 +110,11 @@ def test_json_about_a_job_that_does_not_come_is_not_waited_for(service):
 def test_the_result_has_the_series_asked_for(client, trained):
     plain = client.get(f"{JOBS}/{trained['id']}/result").json()
     assert plain["forecast"] is None and plain["summary"]["training"]["step"] == 5
-    params = {"series": ["=cmd()|b", "no such series"]}
+    unknown = client.get(
+        f"{JOBS}/{trained['id']}/result", params={"series": ["=cmd()|b", "no such series"]}
+    )
+    assert (unknown.status_code, unknown.json()["error"]["code"]) == (422, "SERIES_UNKNOWN")
+    params = {"series": ["=cmd()|b"]}
     asked = client.get(f"{JOBS}/{trained['id']}/result", params=params).json()
     assert set(asked["forecast"]) == {
         *("unique_id", "ds", "ExpLSTM"),
@@ -156,12 +160,15 @@ def test_no_answer_holds_a_path_of_the_server(service, client, trained):
         ({"h": 0}, "h"),
         ({"backend": "../../torch"}, "backend"),
         ({"max_steps": 10**9}, "max_steps"),
+        ({"h": True}, "h: true and false are no numbers"),
+        ({"max_steps": True}, "max_steps: true and false are no numbers"),
+        ({"learning_rate": True}, "learning_rate: true and false are no numbers"),
         ({"out": "/etc"}, "out"),
         ({"init": "/etc/passwd"}, "init"),
         ({"learning_rate": float("inf")}, "learning_rate"),
         ({"sample": None}, "fine-tune"),
         ({"data": "d" * 22}, "fine-tune"),
-        ({"sample": None, "table": {"ds": [1, 2], "y": [1, 2]}}, "fine-tune"),
+        ({"sample": None, "table": {"ds": [1, 2], "y": [1, 2]}}, "fine-tune.table: Extra"),
         ({"sample": None, "data": "../../../etc/passwd..."}, "data"),
     ],
 )

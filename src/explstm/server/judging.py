@@ -3,6 +3,7 @@
 Contract: each function takes a panel and a request and returns the body of the answer.
 """
 
+import warnings
 from typing import Any
 
 import pandas as pd
@@ -29,9 +30,10 @@ def write_growth(panel: Panel, request: GrowthRequest) -> bytes:
     """
     seasons = season_of(panel, request.season_length)
     try:
-        model = ExpLSTM(freq=panel.freq, season_length=list(seasons))
-        forecast = model.predict(panel, h=request.h, level=[request.level])
-        report = report_growth(panel, forecast, request.h, seasons, request.level)
+        with warnings.catch_warnings(action="ignore"):  # the log is JSON
+            model = ExpLSTM(freq=panel.freq, season_length=list(seasons))
+            forecast = model.predict(panel, h=request.h, level=[request.level])
+            report = report_growth(panel, forecast, request.h, seasons, request.level)
     except ExpLSTMError as error:
         raise from_package(error) from None
     return dump_json(
@@ -75,7 +77,8 @@ def write_backtest(panel: Panel, request: BacktestRequest, max_rows: int) -> byt
     level = tuple(sorted(set(request.level)))
     task = Task(panel, request.h, n_windows, step_size, seasons, level)
     try:
-        result = run_backtest(task, [PRETRAINED])
+        with warnings.catch_warnings(action="ignore"):
+            result = run_backtest(task, [PRETRAINED])
     except ExpLSTMError as error:
         raise from_package(error) from None
     judgement = result.judgement

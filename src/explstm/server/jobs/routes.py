@@ -36,6 +36,7 @@ from explstm.server.data.reading import read_source
 from explstm.server.data.upload_store import StoredUpload
 from explstm.server.data.uploads import find_sample, receive_json
 from explstm.server.errors import ApiError, from_package
+from explstm.server.forecasting import series_unknown
 from explstm.server.jobs.answers import JobAnswer, JobList, JobResult
 from explstm.server.jobs.kinds import Backtest, JobRequest, Report
 from explstm.server.jobs.record import AGAIN, ENDED, STATE_EVENT, Event, Job
@@ -330,7 +331,11 @@ def _look(pool: JobPool, job_id: str, after: int) -> tuple[Job | None, list[Even
 
 
 def read_forecast(path: Path, series: set[str]) -> dict[str, list[Any]]:
-    """Some series of a forecast, as columns."""
+    """Some series of a forecast, as columns.
+
+    Raises:
+        ApiError: There is none of an id.
+    """
     with path.open(encoding="utf-8", newline="") as file:
         rows = csv.DictReader(file)
         columns: dict[str, list[Any]] = {name: [] for name in rows.fieldnames or ()}
@@ -339,4 +344,6 @@ def read_forecast(path: Path, series: set[str]) -> dict[str, list[Any]]:
             if row["unique_id"] in series and len(columns["ds"]) < MAX_FORECAST_ROWS:
                 for name, text in row.items():
                     columns[name].append(text if name in ("unique_id", "ds") else float(text))
+    if unknown := sorted(series.difference(columns["unique_id"])):
+        raise series_unknown(unknown[0])
     return columns
