@@ -66,3 +66,32 @@ def test_a_time_zone_that_nobody_knows_and_texts_of_no_encoding_are_told():
     data = parquet(pa.table({"unique_id": odd, "ds": [1, 2], "y": [1.0, 2.0]}))
     with pytest.raises(DataError, match="damaged"):
         parse_table(data, "a.parquet")
+
+
+def say_of_pandas(table: pa.Table, text: bytes) -> pa.Table:
+    return table.replace_schema_metadata({b"pandas": text})
+
+
+ODD_WORDS_OF_PANDAS = {
+    "no JSON": b"{",
+    "nothing": b"",
+    "a list": b"[1]",
+    "no text": b"\xff",
+    "no type": pa.Table.from_pandas(table(["a"], ["1"]).to_pandas())
+    .schema.metadata[b"pandas"]
+    .replace(b'"object"', b'"obj%ct"')
+    .replace(b'"float64"', b'"float14"'),
+}
+
+
+@pytest.mark.parametrize("words", ODD_WORDS_OF_PANDAS.values(), ids=ODD_WORDS_OF_PANDAS)
+def test_what_pandas_wrote_of_itself_is_not_used(words):
+    odd = say_of_pandas(table(["a", "a"], ["2024-01-01", "2024-02-01"]), words)
+    for found in (parse_table(parquet(odd), "a.parquet"), take_arrow(odd, COLUMNS, "a")):
+        assert found["y"].tolist() == [1.0, 1.0] and found["unique_id"].tolist() == ["a", "a"]
+
+
+def test_an_index_of_pandas_is_a_column_as_any():
+    frame = table(["a", "a"], ["2024-01-01", "2024-02-01"]).to_pandas().set_index("ds")
+    found = parse_table(parquet(pa.Table.from_pandas(frame)), "a.parquet")
+    assert found["ds"].dt.month.tolist() == [1, 2]

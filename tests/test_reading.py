@@ -5,6 +5,7 @@ import io
 import os
 import socket
 import tracemalloc
+import zipfile
 
 import numpy as np
 import pandas as pd
@@ -156,6 +157,13 @@ def test_texts_listed_as_missing_are_missing():
     ]
 
 
+def zipped(name: str, content: str = "<a/>") -> bytes:
+    sink = io.BytesIO()
+    with zipfile.ZipFile(sink, "w") as archive:
+        archive.writestr(name, content)
+    return sink.getvalue()
+
+
 FAULTS = [
     ("", "DATA_EMPTY: 'sales.csv' is empty"),
     (" \n \n", "DATA_EMPTY"),
@@ -201,7 +209,17 @@ FAULTS = [
     ('{"ds": 1, "y": 2}', "looks like JSON"),
     ("\n <!DOCTYPE html><html>ds,y</html>", "looks like a web page"),
     (gzip.compress(HEAD, mtime=0), "looks like a gzip archive"),
-    (b"PK\x03\x04....", "an Excel workbook"),
+    (gzip.compress(HEAD, mtime=0), "; unpack it first."),
+    (b"PK\x03\x04....", "looks like a zip archive, not like CSV or Parquet; unpack it first."),
+    (zipped("xl/workbook.xml"), "looks like an Excel workbook, not like CSV or Parquet; save it"),
+    (zipped("[Content_Types].xml"), "looks like an Excel workbook"),
+    (zipped("mimetype", "application/vnd.oasis.opendocument.spreadsheet"), "of OpenDocument"),
+    (
+        b"\xd0\xcf\x11\xe0" + bytes(99),
+        "looks like an old Excel workbook, not like CSV or Parquet; s",
+    ),
+    (b"\x89PNG\r\n\x1a\n" + bytes(99), "looks like a picture"),
+    (b"\xff\xff\xff\xff" + bytes(99), "looks like an Arrow stream"),
     ("a," * 60_000, "the header is longer than 100,000 bytes"),
     (",".join(f"c{i}" for i in range(2000)) + "\n", "has 2,000 columns, more than 1,000"),
 ]

@@ -105,7 +105,8 @@ def take_arrow(table: Any, columns: tuple[str, str, str], where: str) -> pd.Data
                 f"{where}: column {quote(name)} has a text of {longest:,} bytes, more than "
                 f"{most:,}; name another column.",
             )
-    frame = table.to_pandas()
+    # What pandas has written of itself beside the columns is not needed, and may say anything.
+    frame = table.replace_schema_metadata().to_pandas()
     taken = take_columns(frame, id_col=id_col, time_col=time_col, target_col=target_col)
     id_S = pd.Categorical.from_codes(taken.code_S, taken.ids_N)
     return make_frame(id_S, taken.ds_S, taken.time_zone, taken.y_S, columns, taken.index)

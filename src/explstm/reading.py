@@ -35,20 +35,30 @@ from explstm.tables import (
 MAX_BYTES = 2 * 1024**3
 """Largest file that is read."""
 
+_UNPACK, _SAVE, _EXPORT = "unpack it first", "save it as CSV", "export it as CSV or Parquet"
 _SIGNATURES = (
-    (b"\x1f\x8b", "a gzip archive"),
-    (b"PK\x03\x04", "a zip archive or an Excel workbook"),
-    (b"\xd0\xcf\x11\xe0", "an old Excel workbook"),
-    (b"BZh", "a bzip2 archive"),
-    (b"\xfd7zXZ", "an xz archive"),
-    (b"\x28\xb5\x2f\xfd", "a zstandard archive"),
-    (b"%PDF", "a PDF document"),
-    (b"ARROW1", "an Arrow file"),
-    (b"SQLite format 3", "a SQLite database"),
-    (b"<", "a web page or XML"),
-    (b"{", "JSON"),
-    (b"[", "JSON"),
+    (b"\x1f\x8b", "a gzip archive", _UNPACK),
+    (b"PK\x03\x04", "a zip archive", _UNPACK),
+    (b"\xd0\xcf\x11\xe0", "an old Excel workbook", _SAVE),
+    (b"BZh", "a bzip2 archive", _UNPACK),
+    (b"\xfd7zXZ", "an xz archive", _UNPACK),
+    (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive", _UNPACK),
+    (b"\x28\xb5\x2f\xfd", "a zstandard archive", _UNPACK),
+    (b"%PDF", "a PDF document", _EXPORT),
+    (b"\x89PNG", "a picture", _EXPORT),
+    (b"ARROW1", "an Arrow file", _EXPORT),
+    (b"\xff\xff\xff\xff", "an Arrow stream", _EXPORT),
+    (b"SQLite format 3", "a SQLite database", _EXPORT),
+    (b"<", "a web page or XML", _EXPORT),
+    (b"{", "JSON", _EXPORT),
+    (b"[", "JSON", _EXPORT),
 )
+_WORKBOOKS = (
+    (b"opendocument.spreadsheet", "a spreadsheet of OpenDocument"),
+    (b"xl/", "an Excel workbook"),
+    (b"[Content_Types].xml", "an Excel workbook"),
+)
+"""What is in a zip archive that is a workbook."""
 _WIDE_MARKS = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -213,15 +223,32 @@ def _is_utf8(encoding: str) -> bool:
         ) from None
 
 
+def refuse_other_kinds(data: bytes, where: str) -> None:
+    """Refuse what is no text, by its first bytes, and say what it is.
+
+    Args:
+        data: The file, or its beginning.
+        where: What to call it.
+
+    Raises:
+        DataError: It is an archive, a workbook, or another kind of file that is known.
+    """
+    for signature, meaning, remedy in _SIGNATURES:
+        if not data[:64].lstrip().startswith(signature):
+            continue
+        if signature.startswith(b"PK"):
+            found = (name for part, name in _WORKBOOKS if part in data)
+            if workbook := next(found, None):
+                meaning, remedy = workbook, _SAVE
+        raise DataError(
+            "DATA_NOT_CSV", f"{where} looks like {meaning}, not like CSV or Parquet; {remedy}."
+        )
+
+
 def _decode(data: bytes, where: str, encoding: str = "utf-8") -> bytes:
     """The text of a CSV in UTF-8, without byte order mark, ended by one line end at most."""
     is_utf8 = _is_utf8(encoding)
-    for signature, meaning in _SIGNATURES:
-        if data[:64].lstrip().startswith(signature):
-            raise DataError(
-                "DATA_NOT_CSV",
-                f"{where} looks like {meaning}, not like CSV or Parquet; export it as CSV.",
-            )
+    refuse_other_kinds(data, where)
     if is_utf8 and data.startswith(_WIDE_MARKS):
         raise DataError(
             "DATA_ENCODING",

@@ -22,6 +22,8 @@ from explstm.ragged import FloatArray
 from explstm.tables import make_table
 
 CUTOFF = "cutoff"
+FEWEST_STEPS = 8
+"""That should remain before the first window, if not two seasons do."""
 
 
 def check_windows(n_windows: int, step_size: int, refit: bool | int = False) -> None:
@@ -44,6 +46,20 @@ def cut_windows(panel: Panel, h: int, n_windows: int, step_size: int) -> list[Pa
         UsageError: A number that is not whole and at least 1.
         DataError: A series has no step before its first window.
     """
+    check_history(panel, h, n_windows, step_size)
+    return [
+        keep_steps(panel, 0, panel.lengths_N - h - back * step_size)
+        for back in range(n_windows - 1, -1, -1)
+    ]
+
+
+def check_history(panel: Panel, h: int, n_windows: int, step_size: int) -> None:
+    """Refuse windows that leave a series no step before the first of them.
+
+    Raises:
+        UsageError: A number that is not whole and at least 1.
+        DataError: A series has no step before its first window.
+    """
     check_windows(n_windows, step_size)
     needed = h + (n_windows - 1) * step_size
     short_N = panel.lengths_N <= needed
@@ -55,10 +71,27 @@ def cut_windows(panel: Panel, h: int, n_windows: int, step_size: int) -> list[Pa
             f"{n_windows} windows of {h} steps, {step_size} apart, take {needed} and leave no "
             f"history{count_more(short_N)}; ask for fewer or shorter windows, or leave it out.",
         )
-    return [
-        keep_steps(panel, 0, panel.lengths_N - h - back * step_size)
-        for back in range(n_windows - 1, -1, -1)
-    ]
+
+
+def count_windows(panel: Panel, h: int, step_size: int, season_length: int, most: int) -> int:
+    """How many windows the shortest series has room for, behind two seasons or FEWEST_STEPS.
+
+    Args:
+        panel: The series.
+        h: Steps of a window.
+        step_size: Steps from one window to the next.
+        season_length: In steps.
+        most: How many are enough.
+
+    Returns:
+        From 1 to ``most``; 1 also where it has little before it.
+
+    Raises:
+        DataError: A series has no step before a single window.
+    """
+    check_history(panel, h, 1, step_size)
+    room = int(panel.lengths_N.min()) - max(2 * season_length, FEWEST_STEPS) - h
+    return min(most, 1 + max(0, room) // step_size)
 
 
 def forecast_windows(

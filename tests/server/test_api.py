@@ -295,6 +295,40 @@ def test_a_request_that_cannot_be_met_is_told_why(
     assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
 
 
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ({"sample": "sales", "h": True}, "h: true and false are no numbers; send a number; see"),
+        ({"sample": "sales", "level": [True]}, "level[0]: true and false are no numbers"),
+        ({"sample": "sales", "season_length": [True]}, "season_length[0]: true and"),
+        ({"sample": "sales", "history": False}, "history: true and false"),
+        ({"table": {"ds": ["x" * 101], "y": [1]}}, "table.ds[0]: String should have at most 100 c"),
+        ({"table": {"ds": [1], "y": [1]}, "int": 1}, "int: Extra inputs"),
+    ],
+)
+def test_a_field_that_cannot_be_used_is_named(
+    client: httpx.Client, body: dict[str, Any], said: str
+) -> None:
+    message = client.post("/forecast", json=body).json()["error"]["message"]
+    assert message.startswith(said) and "(and" not in message
+
+
+def test_the_description_offers_no_table_where_none_is_taken(client: httpx.Client) -> None:
+    schemas = client.get("/openapi.json").json()["components"]["schemas"]
+    for name in ("FineTune", "Backtest", "Tune", "Report"):
+        assert "table" not in schemas[name]["properties"] and "data" in schemas[name]["properties"]
+    assert "table" in schemas["ForecastRequest"]["properties"]
+
+
+def test_a_quick_backtest_takes_as_many_windows_as_the_data_allow(client: httpx.Client) -> None:
+    for h, expected in ((12, 5), (20, 3), (90, 1)):  # of 96 months, of which 24 stay before
+        answer = client.post("/backtest", json={"sample": "sales", "h": h})
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["n_windows"] == expected
+    refused = client.post("/backtest", json={"sample": "sales", "h": 96})
+    assert (refused.status_code, refused.json()["error"]["code"]) == (422, "DATA_TOO_SHORT")
+
+
 def test_what_is_there_and_what_is_not(service: Live, client: httpx.Client) -> None:
     assert httpx.get(f"{service.url}/healthz").json() == {"status": "ok"}
     assert httpx.get(f"{service.url}/readyz").json() == {"status": "ok"}

@@ -8,7 +8,8 @@ from urllib.parse import urlencode
 
 import pytest
 
-from server.hostile import Hostile, make_cases
+from server.hostile import BINARY, Hostile, make_cases, parquet
+from server.hostile_arrow import plain, write_file, write_stream
 from server.live import Live, start
 
 SECONDS = 5.0
@@ -90,3 +91,37 @@ def test_nothing_is_left_of_them(service: Live) -> None:
         assert part not in names
     assert sum(path.stat().st_size for path in kept) <= 512 * 1024**2
     assert service.process.poll() is None
+
+
+@pytest.mark.parametrize("content_type", [None, "text/csv", "application/octet-stream"])
+@pytest.mark.parametrize(
+    ("name", "own_type", "said"),
+    [
+        ("gzip", "application/gzip", "looks like a gzip archive, not like CSV or Parquet; unpack"),
+        ("zip", "application/zip", "looks like a zip archive, not like CSV or Parquet; unpack"),
+        (
+            "workbook",
+            "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+            "looks like an Excel workbook, not like CSV or Parquet; save it as CSV",
+        ),
+        ("old workbook", "application/vnd.ms-excel", "looks like an old Excel workbook"),
+        ("picture", "application/octet-stream", "looks like a picture"),
+    ],
+)
+def test_a_file_of_another_kind_is_called_by_its_name(
+    service: Live, content_type: str | None, name: str, own_type: str, said: str
+) -> None:
+    body = next(case for case in CASES if case.name == name).make()
+    sent = Hostile(name, lambda: body, content_type or own_type)
+    status, _, answer = send(service, sent, body)
+    assert status == 415
+    assert said in json.loads(answer)["error"]["message"]
+
+
+@pytest.mark.parametrize("words", [b"{", b"", b"[1]", b"\xff", b'{"columns": 1}'])
+def test_what_pandas_wrote_of_itself_breaks_nothing(service: Live, words: bytes) -> None:
+    table = plain().replace_schema_metadata({b"pandas": words})
+    for body in (parquet(table), write_stream(table), write_file(table)):
+        status, _, answer = send(service, Hostile("table", lambda: b"", BINARY), body)
+        assert status == 200, answer
+        assert json.loads(answer)["n_rows"] == len(table)

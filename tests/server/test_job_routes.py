@@ -110,7 +110,11 @@ def test_json_about_a_job_that_does_not_come_is_not_waited_for(service):
 def test_the_result_has_the_series_asked_for(client, trained):
     plain = client.get(f"{JOBS}/{trained['id']}/result").json()
     assert plain["forecast"] is None and plain["summary"]["training"]["step"] == 5
-    params = {"series": ["=cmd()|b", "no such series"]}
+    unknown = client.get(
+        f"{JOBS}/{trained['id']}/result", params={"series": ["=cmd()|b", "no such series"]}
+    )
+    assert (unknown.status_code, unknown.json()["error"]["code"]) == (422, "SERIES_UNKNOWN")
+    params = {"series": ["=cmd()|b"]}
     asked = client.get(f"{JOBS}/{trained['id']}/result", params=params).json()
     assert set(asked["forecast"]) == {
         *("unique_id", "ds", "ExpLSTM"),
@@ -156,12 +160,15 @@ def test_no_answer_holds_a_path_of_the_server(service, client, trained):
         ({"h": 0}, "h"),
         ({"backend": "../../torch"}, "backend"),
         ({"max_steps": 10**9}, "max_steps"),
+        ({"h": True}, "h: true and false are no numbers"),
+        ({"max_steps": True}, "max_steps: true and false are no numbers"),
+        ({"learning_rate": True}, "learning_rate: true and false are no numbers"),
         ({"out": "/etc"}, "out"),
         ({"init": "/etc/passwd"}, "init"),
         ({"learning_rate": float("inf")}, "learning_rate"),
         ({"sample": None}, "fine-tune"),
         ({"data": "d" * 22}, "fine-tune"),
-        ({"sample": None, "table": {"ds": [1, 2], "y": [1, 2]}}, "fine-tune"),
+        ({"sample": None, "table": {"ds": [1, 2], "y": [1, 2]}}, "fine-tune.table: Extra"),
         ({"sample": None, "data": "../../../etc/passwd..."}, "data"),
     ],
 )
@@ -227,7 +234,9 @@ def test_a_full_queue_says_when_to_come_back(client):
 
 
 def test_a_report_shows_other_jobs_and_opens_without_a_network(client, trained, data_id):
-    refused = client.post(JOBS, json={"kind": "report", "data": data_id, "jobs": ["x" * 22]})
+    refused = client.post(
+        JOBS, json={"kind": "report", "data": data_id, "h": 3, "jobs": ["x" * 22]}
+    )
     assert refused.status_code == 422 and refused.json()["error"]["code"] == "JOB_NOT_DONE"
     asked = {"kind": "report", "data": data_id, "h": 3, "n_windows": 2, "jobs": [trained["id"]]}
     job = wait(client, client.post(JOBS, json=asked).json()["id"])
@@ -259,3 +268,42 @@ def test_a_tuning_leaves_its_trials_and_a_forecast(client):
     assert {"trials.csv", "forecast.csv", "weights.safetensors"} <= set(job["files"])
     done = [event["data"].get("done") for event in read_events(client, job["id"])]
     assert {1, 2} & set(done)  # told only as often as anybody can look
+
+
+def months(n: int) -> bytes:
+    days = [f"{2010 + m // 12}-{m % 12 + 1:02d}-01" for m in range(n)]
+    rows = [f"{day},{100 + m + m % 12}" for m, day in enumerate(days)]
+    return "\n".join(["ds,y", *rows]).encode()
+
+
+def send(client, content: bytes) -> str:
+    answer = client.post("/inspect", content=content, headers={"Content-Type": "text/csv"})
+    assert answer.status_code == 200, answer.text
+    return answer.json()["data"]
+
+
+@pytest.mark.parametrize(
+    ("content", "asked", "expected"),
+    [
+        (None, {"kind": "report", "sample": "sales", "h": 12}, 6),  # 96 steps: 24 + 6 * 12
+        (months(48), {"kind": "report", "h": 6}, 4),  # 24 + 4 * 6
+        (months(48), {"kind": "backtest", "h": 6, "methods": ["Pretrained"]}, 4),
+        (months(48), {"kind": "backtest", "h": 6, "step_size": 3, "methods": ["Pretrained"]}, 7),
+    ],
+)
+def test_as_many_windows_are_taken_as_the_data_allow(client, content, asked, expected):
+    source = {} if content is None else {"data": send(client, content)}
+    job = wait(client, client.post(JOBS, json={**asked, **source}).json()["id"])
+    assert job["state"] == "done", job["error"]
+    summary = client.get(f"{JOBS}/{job['id']}/result").json()["summary"]
+    assert summary["n_windows"] == summary["verdicts"][0]["n_windows"] == expected
+
+
+@pytest.mark.parametrize("kind", ["report", "backtest"])
+def test_windows_that_do_not_fit_are_refused_at_once(client, kind):
+    data = send(client, months(48))
+    for source in ({"data": data, "h": 48}, {"data": data, "h": 6, "n_windows": 8},
+                   {"sample": "sales", "h": 96}):  # fmt: skip
+        refused = client.post(JOBS, json={"kind": kind, **source})
+        assert refused.status_code == 422, refused.text
+        assert refused.json()["error"]["code"] == "DATA_TOO_SHORT"

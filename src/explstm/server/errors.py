@@ -13,6 +13,10 @@ from explstm.errors import BackendNotInstalledError, BusyError, DataError, ExpLS
 from explstm.plain_text import shorten
 
 LONGEST_MESSAGE = 1000
+LONGEST_PLACE = 100
+TRIED = ("constrained-str", "str", "int", "float")
+"""What pydantic calls the types that a cell may have."""
+MOST_COUNTED = 1000
 BY_CODE = {"DATA_TOO_LARGE": 413, "DATA_NOT_CSV": 415}
 OUR_FAULT = "something failed in the server; the log tells more under this request's id."
 
@@ -63,10 +67,19 @@ def from_package(error: ExpLSTMError) -> ApiError:
 def from_validation(errors: Sequence[Mapping[str, Any]]) -> ApiError:
     """What pydantic found wrong in a request: the first of it, by the name of its field."""
     first = errors[0]
-    place = ".".join(str(part) for part in first["loc"][:4]) or "the request"
-    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+    place = _name_place(first["loc"])
+    n_others = len({_name_place(error["loc"]) for error in errors[:MOST_COUNTED]} - {place})
+    more = f" (and {n_others} more)" if n_others else ""
     text = str(first["msg"]).removeprefix("Value error, ")
     return ApiError(422, "REQUEST_INVALID", f"{place}: {text}{more}; see /api/v1/openapi.json.")
+
+
+def _name_place(loc: Sequence[Any]) -> str:
+    """A field by its name, and by its position in a list; not by the types that were tried."""
+    first, *inner = (loc[1:] if loc[:1] == ("body",) else loc) or ("",)
+    named = [f"[{part}]" if isinstance(part, int) else f".{part}" for part in inner
+             if part not in TRIED]  # fmt: skip
+    return shorten("".join([str(first), *named]), LONGEST_PLACE) or "the request"
 
 
 def failure_body(error: ApiError, request_id: str) -> bytes:

@@ -105,8 +105,13 @@ def find_place(place_of: dict[str, int], name: str) -> int:
         ApiError: There is none of that id.
     """
     if name not in place_of:
-        raise ApiError(422, "SERIES_UNKNOWN", f"there is no series {name!r} in the data.")
+        raise series_unknown(name)
     return place_of[name]
+
+
+def series_unknown(name: str) -> ApiError:
+    """What is said of an id that the data have not."""
+    return ApiError(422, "SERIES_UNKNOWN", f"there is no series {name!r} in the data.")
 
 
 def season_of(panel: Panel, asked: Sequence[int] | None) -> tuple[int, ...]:

@@ -3,6 +3,7 @@
 Contract: each function takes a panel and a request and returns the body of the answer.
 """
 
+import warnings
 from typing import Any
 
 import pandas as pd
@@ -16,6 +17,9 @@ from explstm.server.answers import dump_json, list_frame
 from explstm.server.errors import ApiError, from_package
 from explstm.server.forecasting import season_of
 from explstm.server.schemas import BacktestRequest, GrowthRequest
+from explstm.windows import count_windows
+
+USUAL_WINDOWS = 5
 
 
 def write_growth(panel: Panel, request: GrowthRequest) -> bytes:
@@ -26,9 +30,10 @@ def write_growth(panel: Panel, request: GrowthRequest) -> bytes:
     """
     seasons = season_of(panel, request.season_length)
     try:
-        model = ExpLSTM(freq=panel.freq, season_length=list(seasons))
-        forecast = model.predict(panel, h=request.h, level=[request.level])
-        report = report_growth(panel, forecast, request.h, seasons, request.level)
+        with warnings.catch_warnings(action="ignore"):  # the log is JSON
+            model = ExpLSTM(freq=panel.freq, season_length=list(seasons))
+            forecast = model.predict(panel, h=request.h, level=[request.level])
+            report = report_growth(panel, forecast, request.h, seasons, request.level)
     except ExpLSTMError as error:
         raise from_package(error) from None
     return dump_json(
@@ -54,19 +59,26 @@ def write_backtest(panel: Panel, request: BacktestRequest, max_rows: int) -> byt
         ApiError: It cannot be told.
     """
     step_size = request.step_size or request.h
-    rows = panel.n_series * request.n_windows * request.h
+    seasons = season_of(panel, request.season_length)
+    try:
+        n_windows = request.n_windows or count_windows(
+            panel, request.h, step_size, seasons[0], USUAL_WINDOWS
+        )
+    except ExpLSTMError as error:
+        raise from_package(error) from None
+    rows = panel.n_series * n_windows * request.h
     if rows > max_rows:
         raise ApiError(
             413,
             "BACKTEST_TOO_LARGE",
-            f"{panel.n_series:,} series, {request.n_windows} windows and h={request.h} make "
+            f"{panel.n_series:,} series, {n_windows} windows and h={request.h} make "
             f"{rows:,} forecasts, more than {max_rows:,}; name some series, or ask for a job.",
         )
-    seasons = season_of(panel, request.season_length)
     level = tuple(sorted(set(request.level)))
-    task = Task(panel, request.h, request.n_windows, step_size, seasons, level)
+    task = Task(panel, request.h, n_windows, step_size, seasons, level)
     try:
-        result = run_backtest(task, [PRETRAINED])
+        with warnings.catch_warnings(action="ignore"):
+            result = run_backtest(task, [PRETRAINED])
     except ExpLSTMError as error:
         raise from_package(error) from None
     judgement = result.judgement
@@ -75,7 +87,7 @@ def write_backtest(panel: Panel, request: BacktestRequest, max_rows: int) -> byt
     return dump_json(
         {
             "h": request.h,
-            "n_windows": request.n_windows,
+            "n_windows": n_windows,
             "step_size": step_size,
             "use": judgement.use,
             "sentence": judgement.sentence,

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from explstm.panel import Panel, take_series
 from explstm.server.data.reading import Reading
 from explstm.server.forecasting import find_place
-from explstm.server.schemas import DataRequest
+from explstm.server.schemas import ReadRequest
 
 READ_BY = (
     *("id_col", "time_col", "target_col", "one_series", "sep", "decimal", "encoding"),
@@ -53,7 +53,7 @@ class Panels:
         self._known: OrderedDict[tuple[str, ...], tuple[Known, int]] = OrderedDict()
 
     async def get(
-        self, origin: str | None, request: DataRequest, read: Callable[[], Awaitable[Reading]]
+        self, origin: str | None, request: ReadRequest, read: Callable[[], Awaitable[Reading]]
     ) -> Known:
         """The panel of an origin as a request wants it read.
 
@@ -64,7 +64,7 @@ class Panels:
         """
         if origin is None:
             return _know(await read())
-        key = (origin, *(repr(getattr(request, name)) for name in READ_BY))
+        key = _key(origin, request)
         if key in self._known:
             self._known.move_to_end(key)
             return self._known[key][0]
@@ -77,6 +77,11 @@ class Panels:
                 self._known.popitem(last=False)
         return known
 
+    def look_up(self, origin: str, request: ReadRequest) -> Known | None:
+        """The panel of an origin, where it has been read in this way and is still there."""
+        found = self._known.get(_key(origin, request))
+        return None if found is None else found[0]
+
     def forget(self, origin: str) -> None:
         """Let go of all panels of an origin."""
         for key in [key for key in self._known if key[0] == origin]:
@@ -86,6 +91,10 @@ class Panels:
         """The panel of an origin as it was last asked for."""
         found = [known for key, (known, _) in self._known.items() if key[0] == origin]
         return found[-1] if found else None
+
+
+def _key(origin: str, request: ReadRequest) -> tuple[str, ...]:
+    return (origin, *(repr(getattr(request, name)) for name in READ_BY))
 
 
 def _know(reading: Reading) -> Known:

@@ -9,7 +9,14 @@ same names; lists by repetition. Unknown fields are refused. No field is a path.
 import codecs
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+)
 
 MAX_TEXT = 1000
 """Longest name, id or option, in characters."""
@@ -21,13 +28,25 @@ DATA_ID = r"^[A-Za-z0-9_-]{22}$"
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TEXT)]
 DataId = Annotated[str, StringConstraints(pattern=DATA_ID)]
-Horizon = Annotated[int, Field(ge=1, le=MAX_HORIZON, description="Steps ahead.")]
+
+
+def _refuse_truth(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError("true and false are no numbers; send a number")
+    return value
+
+
+NUMBER = BeforeValidator(_refuse_truth)
+"""Python, and pydantic with it, takes true for 1."""
+Horizon = Annotated[int, Field(ge=1, le=MAX_HORIZON, description="Steps ahead."), NUMBER]
 Level = Annotated[
     float,
     Field(ge=1, le=99.9, description="Coverage in per cent, to two decimals."),
     AfterValidator(lambda level: round(level, 2)),
+    NUMBER,
 ]
-Season = Annotated[int, Field(ge=1, le=10_000)]
+Season = Annotated[int, Field(ge=1, le=10_000), NUMBER]
+StepSize = Annotated[int, Field(ge=1, le=1000), NUMBER]
 
 
 def _refuse_slow(encoding: str) -> str:
@@ -67,12 +86,11 @@ class Table(Strict):
         return 1 if self.unique_id is None else len(set(self.unique_id))
 
 
-class DataRequest(Strict):
-    """Which data, and how to read them. Columns that are not named are found."""
+class ReadRequest(Strict):
+    """Which data the server has, and how to read them. Columns that are not named are found."""
 
     data: DataId | None = Field(default=None, description="What POST /inspect called the upload.")
     sample: Name | None = Field(default=None, description="A name from GET /samples.")
-    table: Table | None = None
     id_col: Name | None = Field(
         default=None, description="Column of ids; see one_series for files without."
     )
@@ -95,6 +113,12 @@ class DataRequest(Strict):
     )
 
 
+class DataRequest(ReadRequest):
+    """The same of data that may come with the request."""
+
+    table: Table | None = None
+
+
 class InspectRequest(DataRequest):
     """Look at data before they are forecast."""
 
@@ -107,8 +131,8 @@ class ForecastRequest(DataRequest):
     series: list[Name] | None = Field(
         default=None, min_length=1, max_length=10_000, description="Ids; all if not given."
     )
-    history: int = Field(
-        default=0, ge=0, le=100_000, description="Last steps of each series to send along."
+    history: Annotated[int, Field(ge=0, le=100_000), NUMBER] = Field(
+        default=0, description="Last steps of each series to send along."
     )
 
 
@@ -124,8 +148,10 @@ class BacktestRequest(DataRequest):
     """The pretrained model against the naive forecasts, on the past of the data."""
 
     h: Horizon = 12
-    n_windows: int = Field(default=5, ge=1, le=20)
-    step_size: int | None = Field(default=None, ge=1, le=1000, description="h if not given.")
+    n_windows: Annotated[int, Field(ge=1, le=20), NUMBER] | None = Field(
+        default=None, description="As many as the data allow, up to 5, if not given."
+    )
+    step_size: StepSize | None = Field(default=None, description="h if not given.")
     level: list[Level] = Field(default=[80.0], max_length=10)
     series: list[Name] | None = Field(default=None, min_length=1, max_length=10_000)
 

@@ -18,7 +18,7 @@ from explstm.frame import build_panel, panel_of
 from explstm.panel import Panel
 from explstm.parsing import read_days
 from explstm.plain_text import shorten
-from explstm.reading import parse_table
+from explstm.reading import parse_table, refuse_other_kinds
 from explstm.seasonality import check_season_lengths
 from explstm.server.data.arrow_files import check_arrow, is_arrow, read_arrow
 from explstm.server.data.columns import (
@@ -33,7 +33,7 @@ from explstm.server.data.file_failures import too_large
 from explstm.server.data.parquet_files import check_parquet, is_parquet
 from explstm.server.data.samples import load_sample
 from explstm.server.errors import ApiError, from_package
-from explstm.server.schemas import MAX_TEXT, DataRequest, Table
+from explstm.server.schemas import MAX_TEXT, ReadRequest, Table
 from explstm.server.settings import Settings
 from explstm.tables import Layout, one_series
 
@@ -74,7 +74,7 @@ class Reading:
     choice: dict[str, str | None]
 
 
-def read_source(source: Source, request: DataRequest, settings: Settings) -> Reading:
+def read_source(source: Source, request: ReadRequest, settings: Settings) -> Reading:
     """Read a file or a sample.
 
     Raises:
@@ -110,7 +110,7 @@ def out_of_memory() -> ApiError:
     )
 
 
-def read_table_columns(table: Table, request: DataRequest) -> Panel:
+def read_table_columns(table: Table, request: ReadRequest) -> Panel:
     """A panel from columns in JSON.
 
     Raises:
@@ -141,7 +141,7 @@ def to_freq(text: str | None) -> str | int | None:
     return int(text) if text and text.isascii() and text.isdigit() and len(text) < 18 else text
 
 
-def _read_file(data: bytes, name: str, request: DataRequest, settings: Settings) -> Reading:
+def _read_file(data: bytes, name: str, request: ReadRequest, settings: Settings) -> Reading:
     if request.season_length:
         check_season_lengths(request.season_length)
     shown_name = shorten(name, 100)
@@ -150,6 +150,7 @@ def _read_file(data: bytes, name: str, request: DataRequest, settings: Settings)
     elif is_parquet(data):
         previews = check_parquet(data, shown_name, settings)
     else:
+        refuse_other_kinds(data, shown_name)
         previews = _preview_text(data, shown_name, request, settings)
     longest = max((len(column.name) for column in previews), default=0)
     if longest > MAX_TEXT:
@@ -171,7 +172,7 @@ def _read_columns(
     name: str,
     previews: list[Preview],
     choice: dict[str, str | None],
-    request: DataRequest,
+    request: ReadRequest,
     settings: Settings,
 ) -> Reading:
     if previews:
@@ -221,7 +222,7 @@ def _read_columns(
     return Reading(panel, len(table), _show(previews), choice)
 
 
-def _choose(previews: list[Preview], request: DataRequest) -> dict[str, str | None]:
+def _choose(previews: list[Preview], request: ReadRequest) -> dict[str, str | None]:
     """The columns that the client names, and for the others a proposal from what is left."""
     asked = {role: getattr(request, role) for role in ("id_col", "time_col", "target_col")}
     taken = {name for name in asked.values() if name is not None}
@@ -243,7 +244,7 @@ def _show(previews: list[Preview]) -> list[dict[str, Any]]:
 
 
 def _preview_text(
-    data: bytes, name: str, request: DataRequest, settings: Settings
+    data: bytes, name: str, request: ReadRequest, settings: Settings
 ) -> list[Preview]:
     if data.count(b"\n") > settings.max_rows + 1 or data.count(b"\r") > settings.max_rows + 1:
         raise too_large(name, "more rows than are taken", settings.max_rows)

@@ -38,7 +38,12 @@ DESCRIBED = (
     *("application/vnd.apache.arrow.file", "application/octet-stream"),
 )
 """Types of a file in the body; its content decides how it is read."""
-RAW = (*DESCRIBED, "text/plain", "application/x-parquet", "application/vnd.ms-excel")
+REFUSED = (
+    *("application/gzip", "application/x-gzip", "application/zip"),
+    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+)
+"""Their content is received nevertheless, so that the refusal says what to do with it."""
+RAW = (*DESCRIBED, "text/plain", "application/x-parquet", "application/vnd.ms-excel", *REFUSED)
 MAX_FIELDS = 64
 MAX_FIELD_BYTES = 65_536
 PIECE = 65_536

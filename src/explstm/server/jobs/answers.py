@@ -36,8 +36,8 @@ class JobResult(BaseModel):
     """What came of a job.
 
     ``summary`` is by kind: fine-tune ``sentences`` and the last row of ``training``; backtest and
-    report the verdict (``use``, ``sentence``, ``verdicts``); tune the search's ``verdict`` and the
-    parameters found.
+    report ``n_windows`` and the verdict (``use``, ``sentence``, ``verdicts``); tune the search's
+    ``verdict`` and the parameters found.
     """
 
     id: str

@@ -9,13 +9,13 @@ from typing import Any
 from explstm.panel import Panel
 from explstm.server.data.reading import Source, read_source
 from explstm.server.jobs.folders import UPLOAD
-from explstm.server.schemas import DataRequest
+from explstm.server.schemas import ReadRequest
 from explstm.server.settings import Settings
 
 SHOWN_NAME = "the file"
 
 
-def read_panel(request: DataRequest, limits: Mapping[str, Any]) -> Panel:
+def read_panel(request: ReadRequest, limits: Mapping[str, Any]) -> Panel:
     """Read the series of a job, whose folder is the current one.
 
     Args:

@@ -12,12 +12,17 @@ from pydantic import Field, StringConstraints, TypeAdapter, model_validator
 from explstm.backtest import CHOOSABLE
 from explstm.commands.report import PAGE
 from explstm.pipeline import MODEL
-from explstm.server.schemas import DataRequest, Horizon, Level
+from explstm.server.schemas import NUMBER, Horizon, Level, ReadRequest, StepSize
 
 JobId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{22}$")]
 Framework = Literal["torch", "tensorflow"]
 Method = Annotated[str, StringConstraints(max_length=40)]
-Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Windows = Annotated[
+    Annotated[int, Field(ge=1, le=100), NUMBER] | None,
+    Field(description="As many as the data allow, up to 8, if not given."),
+]
+Seed = Annotated[int, Field(ge=0, lt=2**32), NUMBER]
+Steps = Annotated[int, Field(ge=1, le=20_000, description="Of every training."), NUMBER]
 
 DATA = "data.csv"
 """The series as they were read, with the columns unique_id, ds and y."""
@@ -27,7 +32,7 @@ FIT, TUNE, BACKTEST, FORECAST, GROWTH, REPORT = (
 """Run folders within the folder of a job."""
 
 
-class _Job(DataRequest):
+class _Job(ReadRequest):
     """What all jobs are asked for: data that the server has, and a horizon."""
 
     h: Horizon = 12
@@ -35,7 +40,7 @@ class _Job(DataRequest):
 
     @model_validator(mode="after")
     def _name_data_once(self) -> "_Job":
-        if self.table is not None or (self.data is None) == (self.sample is None):
+        if (self.data is None) == (self.sample is None):
             raise ValueError(
                 "a job takes either data (what POST /inspect called the upload) or sample"
             )
@@ -49,23 +54,21 @@ class FineTune(_Job):
     backend: Framework = "torch"
     init: Literal["pretrained", "random"] = "pretrained"
     level: list[Level] = Field(default=[80.0, 95.0], max_length=10)
-    max_steps: int | None = Field(default=None, ge=1, le=20_000)
-    learning_rate: float | None = Field(default=None, gt=0, le=1)
-    batch_size: int | None = Field(default=None, ge=1, le=4096)
+    max_steps: Steps | None = None
+    learning_rate: Annotated[float, Field(gt=0, le=1), NUMBER] | None = None
+    batch_size: Annotated[int, Field(ge=1, le=4096), NUMBER] | None = None
 
 
 class Backtest(_Job):
     """Every method on the past of the data, and a verdict."""
 
     kind: Literal["backtest"]
-    n_windows: int = Field(default=8, ge=1, le=100)
-    step_size: int | None = Field(default=None, ge=1, le=1000, description="h if not given.")
+    n_windows: Windows = None
+    step_size: StepSize | None = Field(default=None, description="h if not given.")
     methods: list[Method] = Field(
         default=[], max_length=len(CHOOSABLE), description="All that are installed if not given."
     )
-    max_steps: int | None = Field(
-        default=None, ge=1, le=20_000, description="Of every training among them."
-    )
+    max_steps: Steps | None = None
     level: list[Level] = Field(default=[80.0, 95.0], max_length=10)
 
 
@@ -74,17 +77,17 @@ class Tune(_Job):
 
     kind: Literal["tune"]
     backend: Framework = "torch"
-    n_trials: int = Field(default=20, ge=1, le=1000)
-    n_windows: int = Field(default=3, ge=1, le=20)
+    n_trials: Annotated[int, Field(ge=1, le=1000), NUMBER] = 20
+    n_windows: Annotated[int, Field(ge=1, le=20), NUMBER] = 3
     level: list[Level] = Field(default=[80.0, 95.0], max_length=10)
-    max_steps: int | None = Field(default=None, ge=1, le=20_000)
+    max_steps: Steps | None = None
 
 
 class Report(_Job):
     """Forecast, growth and backtest of the pretrained model, and other jobs, on one page."""
 
     kind: Literal["report"]
-    n_windows: int = Field(default=8, ge=1, le=100)
+    n_windows: Windows = None
     level: list[Level] = Field(default=[80.0, 95.0], max_length=10)
     jobs: list[JobId] = Field(
         default=[], max_length=8, description="Jobs on the same data that are done."

@@ -28,18 +28,23 @@ from fastapi.responses import FileResponse
 from fastapi.routing import APIRoute
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
+from explstm.errors import ExpLSTMError
+from explstm.panel import Panel
 from explstm.server.answers import JSON
-from explstm.server.api import FAILURES
+from explstm.server.api import FAILURES, office_of, origin_of
+from explstm.server.data.reading import read_source
 from explstm.server.data.upload_store import StoredUpload
 from explstm.server.data.uploads import find_sample, receive_json
-from explstm.server.errors import ApiError
+from explstm.server.errors import ApiError, from_package
+from explstm.server.forecasting import series_unknown
 from explstm.server.jobs.answers import JobAnswer, JobList, JobResult
-from explstm.server.jobs.kinds import JobRequest, Report
+from explstm.server.jobs.kinds import Backtest, JobRequest, Report
 from explstm.server.jobs.record import AGAIN, ENDED, STATE_EVENT, Event, Job
 from explstm.server.jobs.workers import JobPool, QueueFullError
 from explstm.server.schemas import MAX_TEXT, Name, Problem
 from explstm.server.settings import Settings
 from explstm.spreadsheets import restore
+from explstm.windows import check_history
 
 ANSWERS = {**FAILURES, 409: FAILURES[404]}
 EVENT_NUMBER = re.compile(r"[0-9]{1,18}")
@@ -175,12 +180,29 @@ def describe(job: Job, pool: JobPool) -> JobAnswer:
 async def create(asked: JobRequest, request: Request, response: Response, pool: Pool) -> JobAnswer:
     """Ask for a job. It waits until a worker is free."""
     # Uploads belong to the event loop; what takes time does not.
-    upload = None if asked.data is None else request.app.state.uploads.take(asked.data)
+    upload, panel = None, None
+    if asked.data is not None:
+        upload = request.app.state.uploads.take(asked.data)
+        known = office_of(request).panels.look_up(origin_of(upload.source), asked)
+        panel = None if known is None else known.panel
     if asked.sample is not None:
-        find_sample(asked.sample)
+        sample = find_sample(asked.sample)
+        panel = (await run_sync(read_source, sample, asked, pool.settings)).panel
+    if panel is not None:
+        _check_windows(asked, panel)
     answer = await run_sync(_submit, asked, upload, pool)
     response.headers["Location"] = request.url_for("show", job_id=answer.id).path
     return answer
+
+
+def _check_windows(asked: JobRequest, panel: Panel) -> None:
+    """Refuse at once what would fail in its turn."""
+    if isinstance(asked, Backtest | Report):
+        step_size = getattr(asked, "step_size", None) or asked.h
+        try:
+            check_history(panel, asked.h, asked.n_windows or 1, step_size)
+        except ExpLSTMError as error:
+            raise from_package(error) from None
 
 
 def _submit(asked: JobRequest, upload: StoredUpload | None, pool: JobPool) -> JobAnswer:
@@ -309,7 +331,11 @@ def _look(pool: JobPool, job_id: str, after: int) -> tuple[Job | None, list[Even
 
 
 def read_forecast(path: Path, series: set[str]) -> dict[str, list[Any]]:
-    """Some series of a forecast, as columns."""
+    """Some series of a forecast, as columns.
+
+    Raises:
+        ApiError: There is none of an id.
+    """
     with path.open(encoding="utf-8", newline="") as file:
         rows = csv.DictReader(file)
         columns: dict[str, list[Any]] = {name: [] for name in rows.fieldnames or ()}
@@ -318,4 +344,6 @@ def read_forecast(path: Path, series: set[str]) -> dict[str, list[Any]]:
             if row["unique_id"] in series and len(columns["ds"]) < MAX_FORECAST_ROWS:
                 for name, text in row.items():
                     columns[name].append(text if name in ("unique_id", "ds") else float(text))
+    if unknown := sorted(series.difference(columns["unique_id"])):
+        raise series_unknown(unknown[0])
     return columns

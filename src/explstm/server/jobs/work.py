@@ -8,13 +8,15 @@ goes on from its checkpoint. Nothing is caught: a failure ends the job.
 import csv
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from explstm.backtest import PRETRAINED, check_methods, installed_methods
+from explstm.calendar import default_season_length
 from explstm.checkpoint import has_checkpoint
+from explstm.commands.backtest import DEFAULT_WINDOWS, backtest_file
 from explstm.finetuning import PARTS
 from explstm.forecaster import ExpLSTM
 from explstm.options import DataOptions
@@ -22,6 +24,7 @@ from explstm.panel import Panel
 from explstm.pipeline import fit_file, forecast_file
 from explstm.runfolder import RECORD, RunFolder
 from explstm.server.jobs import kinds
+from explstm.windows import count_windows
 
 Progress = Callable[[dict[str, Any]], None]
 REPORT_PARTS = 4
@@ -46,11 +49,26 @@ def do_job(request: kinds.JobRequest, panel: Panel, progress: Progress) -> dict[
         case kinds.Backtest():
             methods = check_methods(request.methods) or installed_methods()
             settings = {} if request.max_steps is None else {"max_steps": request.max_steps}
-            return _backtest(request, data, methods, request.step_size, progress, settings)
+            windows = _plan_windows(request, panel)
+            return _backtest(request, data, methods, windows, progress, settings)
         case kinds.Tune():
             return _tune(request, data, progress)
         case kinds.Report():
-            return _report(request, data, progress)
+            return _report(request, data, _plan_windows(request, panel), progress)
+
+
+@dataclass(frozen=True)
+class _Windows:
+    n: int
+    step_size: int
+
+
+def _plan_windows(request: kinds.Backtest | kinds.Report, panel: Panel) -> _Windows:
+    """Those asked for, or as many as the data allow."""
+    step_size = getattr(request, "step_size", None) or request.h
+    season, *_ = request.season_length or default_season_length(panel.freq)
+    n = request.n_windows or count_windows(panel, request.h, step_size, season, DEFAULT_WINDOWS)
+    return _Windows(n, step_size)
 
 
 def _keep_data(request: kinds.JobRequest, panel: Panel) -> DataOptions:
@@ -144,12 +162,10 @@ def _backtest(
     request: kinds.Backtest | kinds.Report,
     data: DataOptions,
     methods: tuple[str, ...],
-    step_size: int | None,
+    windows: _Windows,
     progress: Progress,
     settings: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    from explstm.commands.backtest import backtest_file
-
     done: list[str] = []
 
     def tell(method: str) -> None:
@@ -162,8 +178,8 @@ def _backtest(
             request.h,
             Path(kinds.BACKTEST),
             data,
-            windows=request.n_windows,
-            step_size=step_size,
+            windows=windows.n,
+            step_size=windows.step_size,
             methods=methods,
             level=request.level,
             settings=settings,
@@ -171,7 +187,8 @@ def _backtest(
             on_method=tell,
         )
     verdict = Path(kinds.BACKTEST, "verdict.json")
-    return json.loads(verdict.read_bytes()) if verdict.exists() else {}
+    judgement = json.loads(verdict.read_bytes()) if verdict.exists() else {}
+    return {"n_windows": windows.n, **judgement}
 
 
 def _tune(request: kinds.Tune, data: DataOptions, progress: Progress) -> dict[str, Any]:
@@ -203,7 +220,9 @@ def _tune(request: kinds.Tune, data: DataOptions, progress: Progress) -> dict[st
     return dict(json.loads(Path(kinds.TUNE, "best.json").read_bytes()))
 
 
-def _report(request: kinds.Report, data: DataOptions, progress: Progress) -> dict[str, Any]:
+def _report(
+    request: kinds.Report, data: DataOptions, windows: _Windows, progress: Progress
+) -> dict[str, Any]:
     from explstm.commands.growth import report_file_growth
 
     make_report = import_module("explstm.commands.report").make_report
@@ -217,7 +236,7 @@ def _report(request: kinds.Report, data: DataOptions, progress: Progress) -> dic
     if not _is_made(kinds.GROWTH):
         report_file_growth(Path(kinds.DATA), request.h, Path(kinds.GROWTH), data, plot=False)
     stage("backtest", 2)
-    verdict = _backtest(request, data, (PRETRAINED,), None, lambda _: None)
+    verdict = _backtest(request, data, (PRETRAINED,), windows, lambda _: None)
     stage("report", 3)
     others = [
         path
