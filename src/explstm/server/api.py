@@ -10,19 +10,25 @@
     GET    /samples/{name}             -> columns, or a table by Accept
     GET    /limits                     -> Limits
 
-Contract: routes receive, choose who works, and answer; they compute nothing. Tables come as CSV,
-Parquet or Arrow where the header Accept asks for one.
+Contract: routes receive, choose who works, and answer; they compute nothing. What would take too
+long is refused before, and what is large waits apart; when a client leaves, its work is dropped.
+Tables come as CSV, Parquet or Arrow where the header Accept asks for one.
 """
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Annotated, Any, Generic, TypeVar
 
 from fastapi import APIRouter, Query, Request, Response
+from starlette.requests import ClientDisconnect
 
 from explstm import __version__
+from explstm.panel import Panel
 from explstm.server.answers import (
     FILE_NAMES,
     FORMATS,
@@ -45,7 +51,7 @@ from explstm.server.data.uploads import (
     receive,
 )
 from explstm.server.errors import ApiError
-from explstm.server.forecasting import Order, forecast_together
+from explstm.server.forecasting import STRETCH, Order, count_steps, forecast_together
 from explstm.server.inspection import describe, list_series
 from explstm.server.judging import write_backtest, write_growth
 from explstm.server.lanes import Forecaster, Reader
@@ -66,16 +72,17 @@ from explstm.server.schemas import (
     Limits,
     Sample,
     SeriesPage,
+    Table,
 )
 from explstm.server.settings import Settings
 
 PREFIX = "/api/v1"
-STRETCH = 24
-"""Steps ahead after which the network reads a series again."""
+STEPS_OF_GROWTH = 8000
+"""What the growth of a series takes beside its forecast, as steps of the network."""
 Asked = TypeVar("Asked", bound=DataRequest)
 FAILURES: dict[int | str, dict[str, Any]] = {
     status: {"model": Failure}
-    for status in (400, 401, 403, 404, 408, 413, 415, 422, 429, 500, 501, 503)
+    for status in (400, 401, 403, 404, 408, 413, 415, 422, 429, 500, 501, 503, 507)
 }
 REQUESTS = (InspectRequest, ForecastRequest, GrowthRequest, BacktestRequest)
 router = APIRouter(prefix=PREFIX, tags=["forecasts"])
@@ -94,7 +101,7 @@ class Office:
 
 @dataclass(frozen=True)
 class Case(Generic[Asked]):
-    """One request with its data: a known panel, or a small table that is still to be read."""
+    """One request with its data: a known panel, or its own table that is still to be read."""
 
     asked: Asked
     known: Known | None
@@ -134,29 +141,28 @@ def gives(model: type, *, tables: bool = False) -> dict[int | str, dict[str, Any
 
 @asynccontextmanager
 async def open_case(
-    request: Request, model: type[Asked], *, small_table: bool = False
+    request: Request, model: type[Asked], *, keep_table: bool = False
 ) -> AsyncIterator[Case[Asked]]:
     """Receive a request and its data, which are gone on leaving unless they were kept.
 
     Args:
         request: The request.
         model: What it must be.
-        small_table: Leave a table that is small unread.
+        keep_table: Leave a table in the request unread, which needs no file.
     """
     office = office_of(request)
     async with office.uploads.spool(of_file=brings_file(request)) as path:
         received = await receive(request, path, office.settings)
         asked = parse_request(received, model)
-        if small_table and asked.table is not None and received.name is None:
-            alone = asked.data is None and asked.sample is None
-            if alone and is_small(len(asked.table.ds), asked.table.n_series, asked, office):
-                yield Case(asked, None)
-                return
+        others = (received.name, asked.data, asked.sample)
+        if keep_table and asked.table is not None and others == (None, None, None):
+            yield Case(asked, None)
+            return
         source = await choose_source(received, asked, path, office.uploads)
         plain = as_plain(asked)
         can_return = asked.data is not None or asked.sample is not None
         known = await office.panels.get(
-            origin_of(source) if can_return else None, plain, _reading_of(office, source, plain)
+            origin_of(source) if can_return else None, plain, _reading_of(request, source, plain)
         )
         yield Case(asked, known)
 
@@ -183,11 +189,64 @@ def origin_of(source: Source) -> str:
     return f"{source.kind}:{source.path}:{source.name}"
 
 
-def _reading_of(office: Office, source: Source, asked: DataRequest) -> Any:
-    async def read() -> Any:
-        return await office.reader.run(read_source, source, asked, office.settings)
+def _reading_of(request: Request, source: Source, asked: DataRequest) -> Any:
+    settings = office_of(request).settings
+    is_large = source.kind == "file" and Path(source.path).stat().st_size >= settings.large_bytes
+    return partial(work_for, request, is_large, read_source, source, asked, settings)
 
-    return read
+
+async def work_for(request: Request, is_large: bool, function: Any, *arguments: Any) -> Any:
+    """Have a function called in a reader's process, for as long as the client is there.
+
+    Raises:
+        ClientDisconnect: It has left.
+    """
+    reader = office_of(request).reader
+    work = asyncio.ensure_future(reader.run(function, *arguments, is_large=is_large))
+    leaving = asyncio.ensure_future(_leave(request))
+    try:
+        await asyncio.wait({work, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if work.done():
+            return work.result()
+        raise ClientDisconnect
+    finally:
+        work.cancel()
+        leaving.cancel()
+
+
+async def _leave(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def size_table(table: Table, wanted: Sequence[str] | None) -> tuple[int, int]:
+    """Rows and series of a table, or of those of its series that are wanted."""
+    if wanted is None or table.unique_id is None:
+        return len(table.ds), table.n_series
+    names = set(wanted)
+    rows = [name for name in map(str, table.unique_id) if name in names]
+    return len(rows), len(set(rows))
+
+
+def weigh(n_steps: int, what: str, code: str, settings: Settings) -> bool:
+    """Whether work is large.
+
+    Raises:
+        ApiError: It is too large.
+    """
+    if n_steps > settings.max_steps:
+        raise ApiError(
+            413,
+            code,
+            f"{what} would take {n_steps / settings.max_steps:.1f} times as long as a request may; "
+            "name fewer series, or ask for a shorter horizon.",
+        )
+    return n_steps >= settings.large_steps
+
+
+def steps_of(panel: Panel, h: int, n_levels: int) -> int:
+    """See :func:`explstm.server.forecasting.count_steps`."""
+    return count_steps(len(panel.y_S), panel.n_series, h, n_levels)
 
 
 def reply(body: bytes, media_type: str, name: str = "forecast") -> Response:
@@ -216,7 +275,7 @@ async def inspect(request: Request) -> Response:
         plain = as_plain(asked)
         try:
             known = await office.panels.get(
-                origin_of(source), plain, _reading_of(office, source, plain)
+                origin_of(source), plain, _reading_of(request, source, plain)
             )
         except ApiError as error:
             if error.upload is None:
@@ -262,24 +321,30 @@ async def forecast(request: Request) -> Response:
     """Forecast with the pretrained model."""
     office = office_of(request)
     media_type = choose_format(request.headers.get("accept", JSON))
-    async with open_case(request, ForecastRequest, small_table=True) as case:
+    async with open_case(request, ForecastRequest, keep_table=True) as case:
         asked = case.asked
         if case.known is None:
-            body = await office.forecaster.forecast(Order(asked, None, media_type))
-            return reply(body, media_type)
-        panel = case.known.pick(asked.series)
-        rows = panel.n_series * asked.h
+            assert asked.table is not None
+            n_rows, n_series = size_table(asked.table, asked.series)
+            order = Order(asked, None, media_type)
+        else:
+            panel = case.known.pick(asked.series)
+            n_rows, n_series = len(panel.y_S), panel.n_series
+            order = Order(as_plain(asked), panel, media_type)
+        if is_small(n_rows, n_series, asked, office):
+            return reply(await office.forecaster.forecast(order), media_type)
+        rows = n_series * asked.h
         if rows > office.settings.max_answer_rows:
             raise ApiError(
                 413,
                 "FORECAST_TOO_LARGE",
-                f"{panel.n_series:,} series and h={asked.h} make {rows:,} rows, more than "
+                f"{n_series:,} series and h={asked.h} make {rows:,} rows, more than "
                 f"{office.settings.max_answer_rows:,}; name some series.",
             )
-        order = Order(as_plain(asked), panel, media_type)
-        if is_small(len(panel.y_S), panel.n_series, asked, office):
-            return reply(await office.forecaster.forecast(order), media_type)
-        (body,) = await office.reader.run(forecast_together, [order])
+        n_steps = count_steps(n_rows, n_series, asked.h, len(asked.level))
+        what = f"a forecast of {n_series:,} series with {n_rows:,} rows and h={asked.h}"
+        is_large = weigh(n_steps, what, "FORECAST_TOO_LARGE", office.settings)
+        (body,) = await work_for(request, is_large, forecast_together, [order])
         if isinstance(body, ApiError):
             raise body
         return reply(body, media_type)
@@ -299,7 +364,10 @@ async def growth(request: Request) -> Response:
                 f"growth is told of {office.settings.max_growth_series:,} series at once, found "
                 f"{panel.n_series:,}; name some.",
             )
-        body = await office.reader.run(write_growth, panel, as_plain(case.asked))
+        n_steps = steps_of(panel, case.asked.h, 1) + STEPS_OF_GROWTH * panel.n_series
+        what = f"growth of {len(panel.y_S):,} rows and h={case.asked.h}"
+        is_large = weigh(n_steps, what, "GROWTH_TOO_LARGE", office.settings)
+        body = await work_for(request, is_large, write_growth, panel, as_plain(case.asked))
     return reply(body, JSON)
 
 
@@ -309,9 +377,21 @@ async def backtest(request: Request) -> Response:
     office = office_of(request)
     async with open_case(request, BacktestRequest) as case:
         assert case.known is not None
-        panel = case.known.pick(case.asked.series)
-        limit = office.settings.max_backtest_rows
-        body = await office.reader.run(write_backtest, panel, as_plain(case.asked), limit)
+        asked, settings = case.asked, office.settings
+        panel = case.known.pick(asked.series)
+        rows = panel.n_series * asked.n_windows * asked.h
+        if rows > settings.max_backtest_rows:
+            raise ApiError(
+                413,
+                "BACKTEST_TOO_LARGE",
+                f"{panel.n_series:,} series, {asked.n_windows} windows and h={asked.h} make "
+                f"{rows:,} forecasts, more than {settings.max_backtest_rows:,}; name some series, "
+                "or ask for a job.",
+            )
+        n_steps = asked.n_windows * steps_of(panel, asked.h, len(asked.level))
+        what = f"{asked.n_windows} windows of {len(panel.y_S):,} rows and h={asked.h}"
+        is_large = weigh(n_steps, what, "BACKTEST_TOO_LARGE", settings)
+        body = await work_for(request, is_large, write_backtest, panel, as_plain(asked))
     return reply(body, JSON)
 
 
