@@ -1,6 +1,7 @@
 """Processes of the service that die, and a service that does."""
 
 import asyncio
+import json
 import logging
 import os
 import signal
@@ -40,6 +41,17 @@ def test_a_process_that_dies_is_replaced_and_nobody_notices(service: Live) -> No
         answer = httpx.post(f"{service.url}/api/v1/{path}", json=body, timeout=60)
         assert answer.status_code == 200, answer.text
     assert not before & {process.pid for process in processes(service)}
+
+
+def test_a_short_series_says_nothing_in_the_log(service: Live) -> None:
+    table = {"unique_id": ["secret"] * 6, "ds": list(range(6)), "y": [1.0, 2, 4, 8, 16, 32]}
+    body = {"table": table, "h": 2}
+    for path, more in (("forecast", {}), ("growth", {}), ("backtest", {"n_windows": 1})):
+        url = f"{service.url}/api/v1/{path}"
+        assert httpx.post(url, json={**body, **more}, timeout=60).status_code in (200, 422)
+    log = service.log.read_text()
+    assert "secret" not in log and "Warning" not in log
+    assert [json.loads(line)["status"] for line in log.splitlines()]
 
 
 def test_no_process_outlives_the_server(service: Live) -> None:

@@ -10,6 +10,7 @@ Source: OWASP, Cross-Site Request Forgery Prevention Cheat Sheet (Origin and Sec
 Content Security Policy Level 3; Fetch Metadata Request Headers.
 """
 
+import asyncio
 import hmac
 import logging
 import math
@@ -48,6 +49,11 @@ HEADERS = (
 NO_STORE = (b"cache-control", b"no-store")
 
 
+STOPPING = ApiError(
+    503, "STOPPING", "the server ends; send the request to the next one.", {"retry-after": "5"}
+)
+
+
 class BodyTooLongError(Exception):
     """More came than a body may have."""
 
@@ -77,6 +83,8 @@ class Guard:
                 await exchange.refuse(refusal)
             else:
                 await self.app(scope, exchange.receive, exchange.send)
+        except asyncio.CancelledError:  # by the server, which ends and has waited for long enough
+            await exchange.refuse(STOPPING)
         except BodyTooLongError:
             await exchange.refuse(too_long(self.settings.max_bytes))
         except Exception:
