@@ -15,9 +15,9 @@ import pytest
 
 from explstm.server.app import make_app
 from explstm.server.errors import ApiError
-from explstm.server.forecasting import count_steps
 from explstm.server.lanes import Lane, Reader
 from explstm.server.settings import Settings
+from explstm.server.weighing import count_steps
 from server.live import Live, start
 
 BODY = {"table": {"ds": list(range(20)), "y": [float(step) for step in range(1, 21)]}, "h": 2}

@@ -90,8 +90,8 @@ def test_uploads_that_still_come_are_told_that_the_server_ends(tmp_path):
             lines = [held.enter_context(socket.create_connection(address, 60)) for _ in range(4)]
             for line in lines:
                 line.sendall(
-                    b"POST /api/v1/inspect HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/csv\r\n"
-                    b"Content-Length: 1000\r\n\r\nds,y\n"
+                    b"POST /api/v1/inspect HTTP/1.1\r\nHost: localhost\r\n"
+                    b"Content-Type: text/csv\r\nContent-Length: 1000\r\n\r\nds,y\n"
                 )
             while sum(1 for _ in (live.data / "uploads").iterdir()) < len(lines):
                 time.sleep(0.05)

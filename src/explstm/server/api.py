@@ -16,7 +16,7 @@ Tables come as CSV, Parquet or Arrow where the header Accept asks for one.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -28,7 +28,6 @@ from fastapi import APIRouter, Query, Request, Response
 from starlette.requests import ClientDisconnect
 
 from explstm import __version__
-from explstm.panel import Panel
 from explstm.server.answers import (
     FILE_NAMES,
     FORMATS,
@@ -51,7 +50,7 @@ from explstm.server.data.uploads import (
     receive,
 )
 from explstm.server.errors import ApiError
-from explstm.server.forecasting import STRETCH, Order, count_steps, forecast_together
+from explstm.server.forecasting import Order, forecast_together
 from explstm.server.inspection import describe, list_series
 from explstm.server.judging import write_backtest, write_growth
 from explstm.server.lanes import Forecaster, Reader
@@ -72,13 +71,18 @@ from explstm.server.schemas import (
     Limits,
     Sample,
     SeriesPage,
-    Table,
 )
 from explstm.server.settings import Settings
+from explstm.server.weighing import (
+    STEPS_OF_GROWTH,
+    count_steps,
+    is_small,
+    size_table,
+    steps_of,
+    weigh,
+)
 
 PREFIX = "/api/v1"
-STEPS_OF_GROWTH = 8000
-"""What the growth of a series takes beside its forecast, as steps of the network."""
 Asked = TypeVar("Asked", bound=DataRequest)
 FAILURES: dict[int | str, dict[str, Any]] = {
     status: {"model": Failure}
@@ -167,12 +171,6 @@ async def open_case(
         yield Case(asked, known)
 
 
-def is_small(n_rows: int, n_series: int, asked: DataRequest, office: Office) -> bool:
-    """Whether a forecast holds nobody up: few steps to read, as often as its horizon asks for."""
-    h = getattr(asked, "h", 0)
-    return (n_rows + n_series * h) * (1 + h // STRETCH) <= office.settings.small_rows
-
-
 def as_plain(asked: Asked) -> Asked:
     """A request without its table, which is a file of our own by now."""
     if asked.table is None:
@@ -217,36 +215,6 @@ async def work_for(request: Request, is_large: bool, function: Any, *arguments: 
 async def _leave(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
-
-
-def size_table(table: Table, wanted: Sequence[str] | None) -> tuple[int, int]:
-    """Rows and series of a table, or of those of its series that are wanted."""
-    if wanted is None or table.unique_id is None:
-        return len(table.ds), table.n_series
-    names = set(wanted)
-    rows = [name for name in map(str, table.unique_id) if name in names]
-    return len(rows), len(set(rows))
-
-
-def weigh(n_steps: int, what: str, code: str, settings: Settings) -> bool:
-    """Whether work is large.
-
-    Raises:
-        ApiError: It is too large.
-    """
-    if n_steps > settings.max_steps:
-        raise ApiError(
-            413,
-            code,
-            f"{what} would take {n_steps / settings.max_steps:.1f} times as long as a request may; "
-            "name fewer series, or ask for a shorter horizon.",
-        )
-    return n_steps >= settings.large_steps
-
-
-def steps_of(panel: Panel, h: int, n_levels: int) -> int:
-    """See :func:`explstm.server.forecasting.count_steps`."""
-    return count_steps(len(panel.y_S), panel.n_series, h, n_levels)
 
 
 def reply(body: bytes, media_type: str, name: str = "forecast") -> Response:
@@ -331,7 +299,7 @@ async def forecast(request: Request) -> Response:
             panel = case.known.pick(asked.series)
             n_rows, n_series = len(panel.y_S), panel.n_series
             order = Order(as_plain(asked), panel, media_type)
-        if is_small(n_rows, n_series, asked, office):
+        if is_small(n_rows, n_series, asked.h, office.settings):
             return reply(await office.forecaster.forecast(order), media_type)
         rows = n_series * asked.h
         if rows > office.settings.max_answer_rows:

@@ -30,10 +30,6 @@ from explstm.server.schemas import ForecastRequest
 from explstm.settings import read_settings
 
 ALIAS = "ExpLSTM"
-STRETCH = 24
-"""Steps ahead after which the network reads a series again."""
-STEPS_OF_SERIES = 40
-"""What a series costs beside its steps, whenever it is read, in steps."""
 SHOWN_FINDINGS = 1000
 
 
@@ -88,18 +84,6 @@ def forecast_together(orders: Sequence[Order]) -> list[bytes | ApiError]:
             else:
                 answers[task.place] = _write(orders[task.place], task, found)
     return answers
-
-
-def count_steps(n_rows: int, n_series: int, h: int, n_levels: int) -> int:
-    """About how long a forecast takes: steps of the network, of which one takes 3 to 4 us.
-
-    A series is read once for each stretch of the horizon, with what was forecast before, and a cell
-    of the answer takes no longer than a step.
-    """
-    times = -(-h // STRETCH)
-    ahead = STRETCH * n_series * (times * (times - 1) // 2)
-    cells = n_series * h * (1 + 2 * n_levels)
-    return times * (n_rows + STEPS_OF_SERIES * n_series) + ahead + cells
 
 
 def pick_series(panel: Panel, wanted: Sequence[str] | None) -> Panel:

@@ -56,7 +56,7 @@ class Settings:
         readers: Processes of low priority for uploads, growth, backtests and large forecasts, each
             of about 130 MB. From two on, one does only what takes about a second.
         small_rows: Most rows, of past and future, that a small forecast reads.
-        large_steps: Steps of the network, see :func:`explstm.server.forecasting.count_steps`, from
+        large_steps: Steps of the network, see :func:`explstm.server.weighing.count_steps`, from
             which a request is large.
         large_bytes: Size of a file from which it is large.
         max_json_bytes: Longest JSON; longer tables come as files.
