@@ -36,7 +36,8 @@ class Settings:
         max_columns: Most columns of a table.
         max_answer_rows: Most rows of a forecast: series times horizon.
         max_steps: Most steps of the network that one request may take. One takes 3 to 4
-            microseconds, so that the longest allowed ends in a third of ``work_seconds``.
+            microseconds, so that the longest allowed ends in a quarter of ``work_seconds``, and in time
+            on a slower machine that has more to do.
         max_growth_series: Most series of a growth report.
         max_backtest_rows: Most rows of a quick backtest: series times windows times horizon.
         keep_uploads_for: Seconds that an upload is kept.
@@ -94,7 +95,7 @@ class Settings:
     max_series: int = 100_000
     max_columns: int = 1_000
     max_answer_rows: int = 2_000_000
-    max_steps: int = 12_000_000
+    max_steps: int = 8_000_000
     max_growth_series: int = 200
     max_backtest_rows: int = 200_000
     keep_uploads_for: float = 3600.0

@@ -14,7 +14,7 @@ from explstm.server.settings import Settings
 
 STRETCH = 24
 """Steps ahead after which the network reads a series again."""
-STEPS_OF_SERIES = 40
+STEPS_OF_SERIES = 30
 """What a series costs beside its steps, whenever it is read, in steps."""
 STEPS_OF_GROWTH = 8000
 """What the growth of a series takes beside its forecast, as steps of the network."""
@@ -28,13 +28,13 @@ def is_small(n_rows: int, n_series: int, h: int, settings: Settings) -> bool:
 def count_steps(n_rows: int, n_series: int, h: int, n_levels: int) -> int:
     """About how long a forecast takes: steps of the network, of which one takes 3 to 4 us.
 
-    A series is read once for each stretch of the horizon, with what was forecast before, and a cell
-    of the answer takes no longer than a step.
+    A series is read once for each stretch of the horizon, with what was forecast before. A cell of
+    the answer takes a tenth of a step, and counts for more because of the memory that it takes.
     """
     times = -(-h // STRETCH)
     ahead = STRETCH * n_series * (times * (times - 1) // 2)
     cells = n_series * h * (1 + 2 * n_levels)
-    return times * (n_rows + STEPS_OF_SERIES * n_series) + ahead + cells
+    return times * (n_rows + STEPS_OF_SERIES * n_series) + ahead + cells // 2
 
 
 def size_table(table: Table, wanted: Sequence[str] | None) -> tuple[int, int]:
