@@ -4,7 +4,8 @@ Contract: :class:`Guard` is the outermost layer. It refuses requests that are ad
 host, writes that another site's page sends, requests without the token where one is set (and for a
 while all from an address that guesses), and bodies longer than allowed, counted as they come in; it
 never buffers. Every answer carries the headers below and the id of its request; a failure inside
-becomes one sentence, and its trace goes to the log.
+becomes one sentence, and its trace goes to the log; a request that the end of the server cuts
+short is no failure.
 
 Source: OWASP, Cross-Site Request Forgery Prevention Cheat Sheet (Origin and Sec-Fetch-Site); W3C,
 Content Security Policy Level 3; Fetch Metadata Request Headers.

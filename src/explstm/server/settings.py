@@ -36,8 +36,8 @@ class Settings:
         max_columns: Most columns of a table.
         max_answer_rows: Most rows of a forecast: series times horizon.
         max_steps: Most steps of the network that one request may take. One takes 3 to 4
-            microseconds, so that the longest allowed ends in a quarter of ``work_seconds``, and in time
-            on a slower machine that has more to do.
+            microseconds, so that the longest allowed ends in a quarter of ``work_seconds``, and
+            in time on a slower machine that has more to do.
         max_growth_series: Most series of a growth report.
         max_backtest_rows: Most rows of a quick backtest: series times windows times horizon.
         keep_uploads_for: Seconds that an upload is kept.
