@@ -284,6 +284,32 @@ def test_ended_jobs_are_deleted_after_their_time_and_the_oldest_beyond_the_room(
         pool.store.change(jobs["waits"].id, ["queued"], state="cancelled", ended=999.0)
 
 
+def test_the_newest_job_stays_however_large_and_takes_no_older_one_with_it(make_pool):
+    pool = make_pool(keep_jobs_for=100.0, max_jobs_bytes=2500)
+    sizes = {"small": (2000, 980.0), "huge": (9000, 985.0), "newest": (400, 990.0)}
+    jobs = {name: Job(new_id(), "tune", {}, "done", t, ended=t) for name, (_, t) in sizes.items()}
+    for name, job in jobs.items():
+        pool.folders.make(job.id, b"x" * sizes[name][0])
+        pool.store.add(job)
+    workers.delete_old(pool.store, pool.folders, pool.settings, 1000.0)
+    assert {name for name, job in jobs.items() if pool.store.get(job.id)} == {"small", "newest"}
+    pool.folders.make(vast := new_id(), b"x" * 9000)
+    pool.store.add(Job(vast, "tune", {}, "done", 995.0, ended=995.0))
+    workers.delete_old(pool.store, pool.folders, pool.settings, 1000.0)
+    assert [job.id for job in pool.store.find(limit=9)] == [vast]
+
+
+def test_jobs_whose_records_are_gone_are_left_alone(make_pool, caplog):
+    pool = make_pool()
+    pool.folders.make(stranger := new_id(), b"x")
+    workers.recover(pool.store, pool.folders, 1000.0)
+    assert pool.folders.path(stranger).exists() and "left alone: 1" in caplog.text
+    pool.store.add(Job(known := new_id(), "tune", {}, "done", 1.0, ended=1.0))
+    pool.folders.make(known, b"x")
+    workers.recover(pool.store, pool.folders, 1000.0)
+    assert pool.folders.path(known).exists() and not pool.folders.path(stranger).exists()
+
+
 def test_no_text_that_is_no_id_becomes_a_path(make_pool):
     pool = make_pool()
     for text in ("../x", "", ".", "a" * 23, "a" * 21 + "/"):

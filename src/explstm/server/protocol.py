@@ -61,7 +61,9 @@ class BoundedProtocol(HttpToolsProtocol):
         super().data_received(data)
         self._n_unread = 0 if self._is_heard else self._n_unread + len(data)
         if self._n_unread > self._max_head_bytes:
-            self._refuse(431, "HEAD_TOO_LONG", f"over {self._max_head_bytes:,} bytes long")
+            self._refuse(
+                431, "HEAD_TOO_LONG", f"over {self._max_head_bytes:,} bytes long; shorten it."
+            )
         if self._in_body and self._body_timer is None:  # most bodies come with their heads
             self._body_timer = self.loop.call_later(self._body_seconds, self.transport.abort)
 
@@ -127,7 +129,11 @@ class BoundedProtocol(HttpToolsProtocol):
             self._body_timer = None
 
     def _end_silence(self) -> None:
-        self._refuse(408, "HEAD_TOO_SLOW", f"not there after {self._head_seconds:g} seconds")
+        self._refuse(
+            408,
+            "HEAD_TOO_SLOW",
+            f"not there after {self._head_seconds:g} seconds; send it at once.",
+        )
 
     def _refuse(self, status: int, code: str, what: str) -> None:
         if self._timer is None:  # it is no head but what follows a body: the answer may have begun
@@ -136,7 +142,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head_is_there()
         if self.transport.is_closing():
             return
-        error = ApiError(status, code, f"the head of the request is {what}; send a shorter one.")
+        error = ApiError(status, code, f"the head of the request is {what}")
         body = failure_body(error, secrets.token_hex(8))
         self.transport.write(
             f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nContent-Type: application/json\r\n"
