@@ -1,6 +1,8 @@
 """The app in this process: what only a broken route or a patient guesser shows."""
 
 import asyncio
+import errno
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ import httpx
 import pytest
 
 from explstm.server.app import make_app
+from explstm.server.errors import from_system
 from explstm.server.security import OPEN_PATHS
 from explstm.server.settings import Settings
 
@@ -89,3 +92,58 @@ def test_no_route_takes_a_model_or_a_path(make):
     assert {"data", "sample", "h", "backend", "jobs"} <= fields
     assert not {"path", "file_path", "model", "weights", "checkpoint", "device", "url"} & fields
     assert not [path for path in description["paths"] if "model" in path or "weights" in path]
+
+
+def test_a_full_disk_is_told_and_a_forecast_of_a_table_needs_none(make, monkeypatch, caplog):
+    app = make(readers=1, forecasters=1, small_rows=100)
+    write = Path.open
+
+    def fail(self: Path, mode: str = "r", *arguments: Any, **more: Any) -> Any:
+        if "r" not in mode:
+            raise OSError(errno.ENOSPC, "No space left on device", str(self))
+        return write(self, mode, *arguments, **more)
+
+    csv = b"ds,y\n" + b"".join(b"%d,%d\n" % (at, at + 1) for at in range(40))
+    table = {"ds": list(range(90)), "y": [float(at + 1) for at in range(90)]}
+    raw = {"content": csv, "headers": {"content-type": "text/csv"}}
+    form = {"files": {"file": ("a.csv", csv)}}
+
+    async def talk() -> list[httpx.Response]:
+        async with app.router.lifespan_context(app):
+            transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+            async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as line:
+                data = (await line.post("/api/v1/inspect", **raw)).json()["data"]
+                monkeypatch.setattr(Path, "open", fail)
+                return [
+                    await line.post(f"/api/v1/{path}", **body)
+                    for path, body in (
+                        ("inspect", raw),
+                        ("inspect", form),
+                        ("forecast", raw),
+                        ("growth", {"json": {"table": table}}),
+                        ("jobs", {"json": {"kind": "backtest", "data": data, "h": 2}}),
+                        ("forecast", {"json": {"table": table, "h": 2}}),
+                        ("forecast", {"json": {"table": table, "h": 12}}),  # large for small_rows
+                    )
+                ]
+
+    answers = asyncio.run(talk())
+    assert [answer.status_code for answer in answers] == [*[507] * 5, 200, 200]
+    for answer in answers[:5]:
+        assert answer.json()["error"]["code"] == "DISK_FULL"
+        assert "try again" in answer.text and "uploads" not in answer.text
+    assert len(answers[6].json()["forecast"]["ds"]) == 12
+    assert not [record for record in caplog.records if record.exc_info]
+
+
+def test_a_full_database_is_a_full_disk_and_another_failure_is_none():
+    base = sqlite3.connect(":memory:")
+    base.execute("PRAGMA max_page_count=2")
+    with pytest.raises(sqlite3.OperationalError) as full:
+        base.executescript("CREATE TABLE a (b); CREATE TABLE c (d); CREATE TABLE e (f);")
+    assert from_system(full.value).status == 507
+    with pytest.raises(sqlite3.OperationalError) as unknown:
+        base.execute("SELECT * FROM nothing")
+    base.close()
+    assert from_system(unknown.value) is None
+    assert from_system(OSError(errno.EACCES, "no")) is None

@@ -48,5 +48,5 @@ def serve(
         wrong_tokens=wrong_tokens,
     )
     where = f"[{host}]" if ":" in host else host
-    typer.echo(f"explstm: http://{where}:{port}/ (Ctrl-C ends it)", err=True)
-    listen(settings)
+    said = f"explstm: http://{where}:{port}/ (Ctrl-C ends it)"
+    listen(settings, lambda: typer.echo(said, err=True))

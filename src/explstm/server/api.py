@@ -10,17 +10,22 @@
     GET    /samples/{name}             -> columns, or a table by Accept
     GET    /limits                     -> Limits
 
-Contract: routes receive, choose who works, and answer; they compute nothing. Tables come as CSV,
-Parquet or Arrow where the header Accept asks for one.
+Contract: routes receive, choose who works, and answer; they compute nothing. What would take too
+long is refused before, and what is large waits apart; when a client leaves, its work is dropped.
+Tables come as CSV, Parquet or Arrow where the header Accept asks for one.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Annotated, Any, Generic, TypeVar
 
 from fastapi import APIRouter, Query, Request, Response
+from starlette.requests import ClientDisconnect
 
 from explstm import __version__
 from explstm.server.answers import (
@@ -47,7 +52,7 @@ from explstm.server.data.uploads import (
 from explstm.server.errors import ApiError
 from explstm.server.forecasting import Order, forecast_together
 from explstm.server.inspection import describe, list_series
-from explstm.server.judging import write_backtest, write_growth
+from explstm.server.judging import USUAL_WINDOWS, write_backtest, write_growth
 from explstm.server.lanes import Forecaster, Reader
 from explstm.server.panels import Known, Panels
 from explstm.server.schemas import (
@@ -68,14 +73,20 @@ from explstm.server.schemas import (
     SeriesPage,
 )
 from explstm.server.settings import Settings
+from explstm.server.weighing import (
+    STEPS_OF_GROWTH,
+    count_steps,
+    is_small,
+    size_table,
+    steps_of,
+    weigh,
+)
 
 PREFIX = "/api/v1"
-STRETCH = 24
-"""Steps ahead after which the network reads a series again."""
 Asked = TypeVar("Asked", bound=DataRequest)
 FAILURES: dict[int | str, dict[str, Any]] = {
     status: {"model": Failure}
-    for status in (400, 401, 403, 404, 408, 413, 415, 422, 429, 500, 501, 503)
+    for status in (400, 401, 403, 404, 408, 413, 415, 422, 429, 500, 501, 503, 507)
 }
 REQUESTS = (InspectRequest, ForecastRequest, GrowthRequest, BacktestRequest)
 router = APIRouter(prefix=PREFIX, tags=["forecasts"])
@@ -94,7 +105,7 @@ class Office:
 
 @dataclass(frozen=True)
 class Case(Generic[Asked]):
-    """One request with its data: a known panel, or a small table that is still to be read."""
+    """One request with its data: a known panel, or its own table that is still to be read."""
 
     asked: Asked
     known: Known | None
@@ -134,37 +145,30 @@ def gives(model: type, *, tables: bool = False) -> dict[int | str, dict[str, Any
 
 @asynccontextmanager
 async def open_case(
-    request: Request, model: type[Asked], *, small_table: bool = False
+    request: Request, model: type[Asked], *, keep_table: bool = False
 ) -> AsyncIterator[Case[Asked]]:
     """Receive a request and its data, which are gone on leaving unless they were kept.
 
     Args:
         request: The request.
         model: What it must be.
-        small_table: Leave a table that is small unread.
+        keep_table: Leave a table in the request unread, which needs no file.
     """
     office = office_of(request)
     async with office.uploads.spool(of_file=brings_file(request)) as path:
         received = await receive(request, path, office.settings)
         asked = parse_request(received, model)
-        if small_table and asked.table is not None and received.name is None:
-            alone = asked.data is None and asked.sample is None
-            if alone and is_small(len(asked.table.ds), asked.table.n_series, asked, office):
-                yield Case(asked, None)
-                return
+        others = (received.name, asked.data, asked.sample)
+        if keep_table and asked.table is not None and others == (None, None, None):
+            yield Case(asked, None)
+            return
         source = await choose_source(received, asked, path, office.uploads)
         plain = as_plain(asked)
         can_return = asked.data is not None or asked.sample is not None
         known = await office.panels.get(
-            origin_of(source) if can_return else None, plain, _reading_of(office, source, plain)
+            origin_of(source) if can_return else None, plain, _reading_of(request, source, plain)
         )
         yield Case(asked, known)
-
-
-def is_small(n_rows: int, n_series: int, asked: DataRequest, office: Office) -> bool:
-    """Whether a forecast holds nobody up: few steps to read, as often as its horizon asks for."""
-    h = getattr(asked, "h", 0)
-    return (n_rows + n_series * h) * (1 + h // STRETCH) <= office.settings.small_rows
 
 
 def as_plain(asked: Asked) -> Asked:
@@ -183,11 +187,34 @@ def origin_of(source: Source) -> str:
     return f"{source.kind}:{source.path}:{source.name}"
 
 
-def _reading_of(office: Office, source: Source, asked: DataRequest) -> Any:
-    async def read() -> Any:
-        return await office.reader.run(read_source, source, asked, office.settings)
+def _reading_of(request: Request, source: Source, asked: DataRequest) -> Any:
+    settings = office_of(request).settings
+    is_large = source.kind == "file" and Path(source.path).stat().st_size >= settings.large_bytes
+    return partial(work_for, request, is_large, read_source, source, asked, settings)
 
-    return read
+
+async def work_for(request: Request, is_large: bool, function: Any, *arguments: Any) -> Any:
+    """Have a function called in a reader's process, for as long as the client is there.
+
+    Raises:
+        ClientDisconnect: It has left.
+    """
+    reader = office_of(request).reader
+    work = asyncio.ensure_future(reader.run(function, *arguments, is_large=is_large))
+    leaving = asyncio.ensure_future(_leave(request))
+    try:
+        await asyncio.wait({work, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if work.done():
+            return work.result()
+        raise ClientDisconnect
+    finally:
+        work.cancel()
+        leaving.cancel()
+
+
+async def _leave(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 def reply(body: bytes, media_type: str, name: str = "forecast") -> Response:
@@ -216,7 +243,7 @@ async def inspect(request: Request) -> Response:
         plain = as_plain(asked)
         try:
             known = await office.panels.get(
-                origin_of(source), plain, _reading_of(office, source, plain)
+                origin_of(source), plain, _reading_of(request, source, plain)
             )
         except ApiError as error:
             if error.upload is None:
@@ -262,24 +289,30 @@ async def forecast(request: Request) -> Response:
     """Forecast with the pretrained model."""
     office = office_of(request)
     media_type = choose_format(request.headers.get("accept", JSON))
-    async with open_case(request, ForecastRequest, small_table=True) as case:
+    async with open_case(request, ForecastRequest, keep_table=True) as case:
         asked = case.asked
         if case.known is None:
-            body = await office.forecaster.forecast(Order(asked, None, media_type))
-            return reply(body, media_type)
-        panel = case.known.pick(asked.series)
-        rows = panel.n_series * asked.h
+            assert asked.table is not None
+            n_rows, n_series = size_table(asked.table, asked.series)
+            order = Order(asked, None, media_type)
+        else:
+            panel = case.known.pick(asked.series)
+            n_rows, n_series = len(panel.y_S), panel.n_series
+            order = Order(as_plain(asked), panel, media_type)
+        if is_small(n_rows, n_series, asked.h, office.settings):
+            return reply(await office.forecaster.forecast(order), media_type)
+        rows = n_series * asked.h
         if rows > office.settings.max_answer_rows:
             raise ApiError(
                 413,
                 "FORECAST_TOO_LARGE",
-                f"{panel.n_series:,} series and h={asked.h} make {rows:,} rows, more than "
+                f"{n_series:,} series and h={asked.h} make {rows:,} rows, more than "
                 f"{office.settings.max_answer_rows:,}; name some series.",
             )
-        order = Order(as_plain(asked), panel, media_type)
-        if is_small(len(panel.y_S), panel.n_series, asked, office):
-            return reply(await office.forecaster.forecast(order), media_type)
-        (body,) = await office.reader.run(forecast_together, [order])
+        n_steps = count_steps(n_rows, n_series, asked.h, len(asked.level))
+        what = f"a forecast of {n_series:,} series with {n_rows:,} rows and h={asked.h}"
+        is_large = weigh(n_steps, what, "FORECAST_TOO_LARGE", office.settings)
+        (body,) = await work_for(request, is_large, forecast_together, [order])
         if isinstance(body, ApiError):
             raise body
         return reply(body, media_type)
@@ -299,7 +332,10 @@ async def growth(request: Request) -> Response:
                 f"growth is told of {office.settings.max_growth_series:,} series at once, found "
                 f"{panel.n_series:,}; name some.",
             )
-        body = await office.reader.run(write_growth, panel, as_plain(case.asked))
+        n_steps = steps_of(panel, case.asked.h, 1) + STEPS_OF_GROWTH * panel.n_series
+        what = f"growth of {len(panel.y_S):,} rows and h={case.asked.h}"
+        is_large = weigh(n_steps, what, "GROWTH_TOO_LARGE", office.settings)
+        body = await work_for(request, is_large, write_growth, panel, as_plain(case.asked))
     return reply(body, JSON)
 
 
@@ -309,9 +345,22 @@ async def backtest(request: Request) -> Response:
     office = office_of(request)
     async with open_case(request, BacktestRequest) as case:
         assert case.known is not None
-        panel = case.known.pick(case.asked.series)
-        limit = office.settings.max_backtest_rows
-        body = await office.reader.run(write_backtest, panel, as_plain(case.asked), limit)
+        asked, settings = case.asked, office.settings
+        panel = case.known.pick(asked.series)
+        n_windows = asked.n_windows or USUAL_WINDOWS
+        rows = panel.n_series * n_windows * asked.h
+        if rows > settings.max_backtest_rows:
+            raise ApiError(
+                413,
+                "BACKTEST_TOO_LARGE",
+                f"{panel.n_series:,} series, {n_windows} windows and h={asked.h} make "
+                f"{rows:,} forecasts, more than {settings.max_backtest_rows:,}; name some series, "
+                "or ask for a job.",
+            )
+        n_steps = n_windows * steps_of(panel, asked.h, len(asked.level))
+        what = f"{n_windows} windows of {len(panel.y_S):,} rows and h={asked.h}"
+        is_large = weigh(n_steps, what, "BACKTEST_TOO_LARGE", settings)
+        body = await work_for(request, is_large, write_backtest, panel, as_plain(asked))
     return reply(body, JSON)
 
 

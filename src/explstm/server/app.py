@@ -6,6 +6,7 @@ Contract: :func:`make_app` puts the parts together and does no work.
 import asyncio
 import contextlib
 import logging
+import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -21,7 +22,7 @@ from explstm import __version__
 from explstm.errors import ExpLSTMError
 from explstm.server import api
 from explstm.server.data.upload_store import Uploads
-from explstm.server.errors import ApiError, failure_body, from_package, from_validation
+from explstm.server.errors import ApiError, failure_body, from_package, from_system, from_validation
 from explstm.server.health import METRICS_TYPE, Metrics
 from explstm.server.jobs.routes import make_router
 from explstm.server.lanes import open_lanes
@@ -112,6 +113,13 @@ def _add_failures(app: FastAPI, settings: Settings) -> None:
     async def failed(request: Request, error: Any) -> Response:
         return answer(request, from_package(error))
 
+    async def hindered(request: Request, error: Any) -> Response:
+        refusal = from_system(error)
+        if refusal is None:
+            raise error
+        log.error("the disk is full", extra={"request_id": request.state.request_id})
+        return answer(request, refusal)
+
     async def invalid(request: Request, error: Any) -> Response:
         return answer(request, from_validation(error.errors()))
 
@@ -135,6 +143,8 @@ def _add_failures(app: FastAPI, settings: Settings) -> None:
         (HTTPException, unknown),
         (BodyTooLongError, too_much),
         (ClientDisconnect, left),
+        (OSError, hindered),
+        (sqlite3.OperationalError, hindered),
     ):
         app.add_exception_handler(kind, handler)
 

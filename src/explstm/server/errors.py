@@ -5,7 +5,9 @@ inside of the server stands in it: an unforeseen failure says so and names its r
 the log tells the rest.
 """
 
+import errno
 import json
+import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,6 +20,7 @@ TRIED = ("constrained-str", "str", "int", "float")
 """What pydantic calls the types that a cell may have."""
 MOST_COUNTED = 1000
 BY_CODE = {"DATA_TOO_LARGE": 413, "DATA_NOT_CSV": 415}
+FULL = (errno.ENOSPC, errno.EDQUOT)
 OUR_FAULT = "something failed in the server; the log tells more under this request's id."
 
 
@@ -62,6 +65,22 @@ def from_package(error: ExpLSTMError) -> ApiError:
     else:
         return ApiError(500, "INTERNAL", OUR_FAULT)
     return ApiError(status, error.code, error.message)
+
+
+def from_system(error: OSError | sqlite3.OperationalError) -> ApiError | None:
+    """What a failure of the system is over HTTP, where its owner can help; None elsewhere."""
+    if isinstance(error, OSError):
+        is_full = error.errno in FULL
+    else:
+        is_full = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+    if not is_full:
+        return None
+    return ApiError(
+        507,
+        "DISK_FULL",
+        "the disk of the server is full; try again later, or send a forecast's table as JSON, "
+        "which needs no disk.",
+    )
 
 
 def from_validation(errors: Sequence[Mapping[str, Any]]) -> ApiError:

@@ -14,7 +14,7 @@ from explstm.forecaster import ExpLSTM
 from explstm.growth_report import report_growth
 from explstm.panel import Panel
 from explstm.server.answers import dump_json, list_frame
-from explstm.server.errors import ApiError, from_package
+from explstm.server.errors import from_package
 from explstm.server.forecasting import season_of
 from explstm.server.schemas import BacktestRequest, GrowthRequest
 from explstm.windows import count_windows
@@ -52,7 +52,7 @@ def _rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
-def write_backtest(panel: Panel, request: BacktestRequest, max_rows: int) -> bytes:
+def write_backtest(panel: Panel, request: BacktestRequest) -> bytes:
     """The pretrained model against the naive forecasts.
 
     Raises:
@@ -66,14 +66,6 @@ def write_backtest(panel: Panel, request: BacktestRequest, max_rows: int) -> byt
         )
     except ExpLSTMError as error:
         raise from_package(error) from None
-    rows = panel.n_series * n_windows * request.h
-    if rows > max_rows:
-        raise ApiError(
-            413,
-            "BACKTEST_TOO_LARGE",
-            f"{panel.n_series:,} series, {n_windows} windows and h={request.h} make "
-            f"{rows:,} forecasts, more than {max_rows:,}; name some series, or ask for a job.",
-        )
     level = tuple(sorted(set(request.level)))
     task = Task(panel, request.h, n_windows, step_size, seasons, level)
     try:

@@ -1,20 +1,23 @@
 """Processes that do the work, so that the server itself only listens and answers.
 
 Contract: a :class:`Lane` is one warm process with a limit on its memory. Work that takes too long
-ends with its process, which is replaced; the caller is told. :class:`Reader` gives whole requests
-to lanes of low priority, one each; :class:`Forecaster` gives those that wait at the same time to a
-lane together. Both refuse more than may wait.
+ends with its process, which is replaced; the caller is told. So does work that nobody waits for any
+more, unless it is about to end. :class:`Reader` gives whole requests to lanes of low priority, one
+each, and leaves one lane to small work; :class:`Forecaster` gives those that wait at the same time
+to a lane together. Both refuse more than may wait.
 """
 
 import asyncio
 import contextlib
 import os
 import threading
+import time
+import warnings
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import wait
 from typing import Any
@@ -38,6 +41,7 @@ MOST_TOGETHER = 32
 def _start_process(memory: int, niceness: int) -> None:
     """Limit a process before it works; where the system knows no such limit it has none."""
     threading.Thread(target=_end_with_server, daemon=True).start()
+    warnings.simplefilter("ignore")  # the log has neither data nor lines that are no JSON
     with contextlib.suppress(ImportError, ValueError, OSError):
         import resource
 
@@ -68,6 +72,7 @@ class Lane:
     def __init__(self, settings: Settings, niceness: int) -> None:
         self._settings, self._niceness = settings, niceness
         self._turn = asyncio.Lock()  # a process that is replaced would end the work of others
+        self._is_over = False
         self._pool = self._start()
 
     def _start(self) -> ProcessPoolExecutor:
@@ -90,6 +95,9 @@ class Lane:
     async def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Call a function in the process, when what was called before has ended.
 
+        Cancelled, it returns when the process is free again: what has run for long, or goes on, is
+        ended with it.
+
         Raises:
             ApiError: What the function refused; that it took too long, or died.
         """
@@ -99,35 +107,69 @@ class Lane:
     async def _run(self, function: Callable[..., Any], *arguments: Any) -> Any:
         for _ in range(ATTEMPTS):
             try:
-                future = asyncio.wrap_future(self._pool.submit(function, *arguments))
-                return await asyncio.wait_for(future, self._settings.work_seconds)
-            except TimeoutError:
+                work = asyncio.wrap_future(self._pool.submit(function, *arguments))
+                if await self._ends(work):
+                    return work.result()
+            except BrokenProcessPool:  # by this work, or before it
+                self._replace()
+            except MemoryError:
+                break
+            else:
                 self._replace()
                 raise ApiError(
                     503,
                     "TOO_SLOW",
                     f"the work took longer than {self._settings.work_seconds:.0f} seconds; send "
                     "fewer series, or ask for a job.",
-                ) from None
-            except BrokenProcessPool:  # by this work, or before it
-                self._replace()
-            except MemoryError:
-                break
+                )
         raise out_of_memory()
 
+    async def _ends(self, work: asyncio.Future[Any]) -> bool:
+        """Whether work ends in time. Where its client leaves, it has a moment: a start costs more.
+
+        A moment from its start, not from then: whoever comes and leaves gets no more of it.
+        """
+        work.add_done_callback(_note)
+        started = time.monotonic()
+        try:
+            await asyncio.wait({work}, timeout=self._settings.work_seconds)
+        except asyncio.CancelledError:
+            left = started + self._settings.abandoned_seconds - time.monotonic()
+            if not work.done():
+                await asyncio.wait({work}, timeout=max(left, 0))
+            if not work.done() or (not work.cancelled() and _is_dead(work.exception())):
+                self._replace()
+            raise
+        return work.done()
+
     def _replace(self) -> None:
-        self.stop()
-        self._pool = self._start()
+        self._kill()
+        if not self._is_over:
+            self._pool = self._start()
 
     def stop(self) -> None:
-        """End the process, whatever it is doing."""
+        """End the process, whatever it is doing, for good."""
+        self._is_over = True
+        self._kill()
+
+    def _kill(self) -> None:
         for process in list((getattr(self._pool, "_processes", None) or {}).values()):
             process.kill()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 
+def _is_dead(error: BaseException | None) -> bool:
+    return isinstance(error, BrokenProcessPool)
+
+
+def _note(work: asyncio.Future[Any]) -> None:
+    """Look at a failure, of which nobody may want to know any more."""
+    if not work.cancelled():
+        work.exception()
+
+
 class Reader:
-    """Whole requests, one to a lane."""
+    """Whole requests, one to a lane; where there are several, large ones leave one free."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -135,21 +177,39 @@ class Reader:
         self._idle: asyncio.Queue[Lane] = asyncio.Queue()
         for lane in self._lanes:
             self._idle.put_nowait(lane)
-        self._waiting = 0
+        self._for_large = asyncio.Semaphore(max(settings.readers - 1, 1))
+        self._waiting = dict.fromkeys((False, True), 0)
+        self._tasks: set[asyncio.Task[Any]] = set()
 
-    async def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Call a function in the next lane that is free; see :meth:`Lane.run`."""
-        if self._waiting >= self._settings.waiting:
+    async def run(
+        self, function: Callable[..., Any], *arguments: Any, is_large: bool = False
+    ) -> Any:
+        """Call a function in the next lane that is free; see :meth:`Lane.run`.
+
+        Cancelled, it ends at once: what waits is dropped, what runs is left to its lane.
+        """
+        most = self._settings.large_waiting if is_large else self._settings.waiting
+        if self._waiting[is_large] >= most:
             raise busy()
-        self._waiting += 1
+        task = asyncio.create_task(self._run(is_large, function, *arguments))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
         try:
-            lane = await self._idle.get()
+            return await asyncio.shield(task)
         finally:
-            self._waiting -= 1
-        try:
+            task.cancel()
+
+    async def _run(self, is_large: bool, function: Callable[..., Any], *arguments: Any) -> Any:
+        async with AsyncExitStack() as held:
+            self._waiting[is_large] += 1
+            try:
+                if is_large:
+                    await held.enter_async_context(self._for_large)
+                lane = await self._idle.get()
+            finally:
+                self._waiting[is_large] -= 1
+            held.callback(self._idle.put_nowait, lane)
             return await lane.run(function, *arguments)
-        finally:
-            self._idle.put_nowait(lane)
 
     async def warm(self) -> None:
         """Wait until all lanes are ready."""

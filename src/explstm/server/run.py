@@ -2,21 +2,27 @@
 
 import signal
 import sys
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from typing import Any
 
-from explstm.errors import BackendNotInstalledError
+from explstm.errors import BackendNotInstalledError, UsageError
 from explstm.server.settings import Settings
 from explstm.storage import hold_lock
 
 FAILED_TO_START = 1
 
 
-def serve(settings: Settings) -> None:
+def serve(settings: Settings, announce: Callable[[], None] = lambda: None) -> None:
     """Listen until told to stop.
 
+    Args:
+        settings: How.
+        announce: Called when the server listens.
+
     Raises:
+        UsageError: The folder of the data cannot be used.
         BackendNotInstalledError: The extra ``serve`` is not installed.
         BusyError: Another server has the folder.
         ModelFileError: The record of its jobs cannot be read.
@@ -35,12 +41,10 @@ def serve(settings: Settings) -> None:
     start_log()
     # Being told to stop is how a service ends, not a failure; uvicorn tells the older handler too.
     signal.signal(signal.SIGTERM, lambda *_: None)
-    settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
-    # Before anything is made of the folder: another server may be at work in it.
-    with hold_lock(settings.data / "server"):
+    with _hold_folder(settings):
         open_store(settings).close()  # whose failure uvicorn would tell as a trace
         app = make_app(settings)
-        server = _make_server(app, settings)
+        server = _make_server(app, settings, announce)
         # uvicorn waits for open requests first, and tells the app afterwards: streams that go on
         # as long as a job would hold it up.
         app.state.is_ending = lambda: server.should_exit
@@ -50,8 +54,31 @@ def serve(settings: Settings) -> None:
             sys.exit(FAILED_TO_START)
 
 
-def _make_server(app: Any, settings: Settings) -> Any:
+@contextmanager
+def _hold_folder(settings: Settings) -> Iterator[None]:
+    """Make the folder, and lock it before anything is made of it: another server may be at work."""
+    held = ExitStack()
+    try:
+        settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        held.enter_context(hold_lock(settings.data / "server"))
+    except OSError as error:
+        raise UsageError(
+            "SERVE_DATA",
+            f"{settings.data} cannot be the folder of the data ({error.strerror}); pass --data "
+            "with a folder that you can write to.",
+        ) from None
+    with held:
+        yield
+
+
+def _make_server(app: Any, settings: Settings, announce: Callable[[], None]) -> Any:
     import uvicorn
+
+    class Server(uvicorn.Server):
+        async def startup(self, sockets: Any = None) -> None:
+            await super().startup(sockets)
+            if self.started:
+                announce()
 
     config = uvicorn.Config(
         app,
@@ -68,7 +95,7 @@ def _make_server(app: Any, settings: Settings) -> Any:
         timeout_graceful_shutdown=settings.stop_seconds,
         h11_max_incomplete_event_size=settings.max_header_bytes,
     )
-    return uvicorn.Server(config)
+    return Server(config)
 
 
 def _choose_protocol(settings: Settings) -> Any:

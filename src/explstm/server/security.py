@@ -4,12 +4,14 @@ Contract: :class:`Guard` is the outermost layer. It refuses requests that are ad
 host, writes that another site's page sends, requests without the token where one is set (and for a
 while all from an address that guesses), and bodies longer than allowed, counted as they come in; it
 never buffers. Every answer carries the headers below and the id of its request; a failure inside
-becomes one sentence, and its trace goes to the log.
+becomes one sentence, and its trace goes to the log; a request that the end of the server cuts
+short is no failure.
 
 Source: OWASP, Cross-Site Request Forgery Prevention Cheat Sheet (Origin and Sec-Fetch-Site); W3C,
 Content Security Policy Level 3; Fetch Metadata Request Headers.
 """
 
+import asyncio
 import hmac
 import logging
 import math
@@ -48,6 +50,11 @@ HEADERS = (
 NO_STORE = (b"cache-control", b"no-store")
 
 
+STOPPING = ApiError(
+    503, "STOPPING", "the server ends; send the request to the next one.", {"retry-after": "5"}
+)
+
+
 class BodyTooLongError(Exception):
     """More came than a body may have."""
 
@@ -77,6 +84,8 @@ class Guard:
                 await exchange.refuse(refusal)
             else:
                 await self.app(scope, exchange.receive, exchange.send)
+        except asyncio.CancelledError:  # by the server, which ends and has waited for long enough
+            await exchange.refuse(STOPPING)
         except BodyTooLongError:
             await exchange.refuse(too_long(self.settings.max_bytes))
         except Exception:

@@ -35,6 +35,9 @@ class Settings:
         max_series: Most series of a table.
         max_columns: Most columns of a table.
         max_answer_rows: Most rows of a forecast: series times horizon.
+        max_steps: Most steps of the network that one request may take. One takes 3 to 4
+            microseconds, so that the longest allowed ends in a quarter of ``work_seconds``, and
+            in time on a slower machine that has more to do.
         max_growth_series: Most series of a growth report.
         max_backtest_rows: Most rows of a quick backtest: series times windows times horizon.
         keep_uploads_for: Seconds that an upload is kept.
@@ -43,12 +46,20 @@ class Settings:
             it, and where nothing of an answer is taken for so long.
         work_seconds: Longest time to work on one request.
         work_memory: Address space of the process that reads uploads.
+        abandoned_seconds: How long work may have run whose client leaves; after that its process is
+            ended, which costs a new one about a second.
         waiting: Requests that may wait for work, and those of JSON that may be there at all; more
             are told to come back.
+        large_waiting: Large requests that may wait for work, fewer than may be there at all, so
+            that small ones still come in.
         gather_seconds: How long a small forecast waits for others to be forecast with.
         forecasters: Processes for small forecasts.
-        readers: Processes of low priority for uploads, growth, backtests and large forecasts.
+        readers: Processes of low priority for uploads, growth, backtests and large forecasts, each
+            of about 130 MB. From two on, one does only what takes about a second.
         small_rows: Most rows, of past and future, that a small forecast reads.
+        large_steps: Steps of the network, see :func:`explstm.server.weighing.count_steps`, from
+            which a request is large.
+        large_bytes: Size of a file from which it is large.
         max_json_bytes: Longest JSON; longer tables come as files.
         uploads_at_once: Files that may come in, or be worked on, at the same time.
         max_panel_bytes: All panels of uploads that are kept ready.
@@ -84,6 +95,7 @@ class Settings:
     max_series: int = 100_000
     max_columns: int = 1_000
     max_answer_rows: int = 2_000_000
+    max_steps: int = 8_000_000
     max_growth_series: int = 200
     max_backtest_rows: int = 200_000
     keep_uploads_for: float = 3600.0
@@ -91,11 +103,15 @@ class Settings:
     read_seconds: float = 60.0
     work_seconds: float = 120.0
     work_memory: int = 4096 * MIB
+    abandoned_seconds: float = 3.0
     waiting: int = 64
+    large_waiting: int = 8
     gather_seconds: float = 0.002
     forecasters: int = 2
-    readers: int = 1
+    readers: int = 2
     small_rows: int = 5_000
+    large_steps: int = 250_000
+    large_bytes: int = 8 * MIB
     max_json_bytes: int = 2 * MIB
     uploads_at_once: int = 16
     max_panel_bytes: int = 128 * MIB
