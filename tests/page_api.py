@@ -203,6 +203,9 @@ def add_forecast_routes(app: FastAPI, store: dict[str, Any]) -> None:
     @app.post("/api/v1/forecast")
     async def make_forecast(request: Request) -> Any:
         wanted = await request.json()
+        await asyncio.sleep(store.get("slow", 0))
+        if store.get("forecast_fails"):
+            return refuse(503, "BUSY", "the server has too much to do.")
         histories, forecasts = forecast(store, wanted)
         if request.headers["accept"] == "text/csv":
             return Response(forecasts.to_csv(index=False), media_type="text/csv")
@@ -215,6 +218,7 @@ def add_forecast_routes(app: FastAPI, store: dict[str, Any]) -> None:
     @app.post("/api/v1/growth")
     async def growth(request: Request) -> Any:
         wanted = await request.json()
+        await asyncio.sleep(store.get("slow_growth", 0))
         panel = read(store, wanted)
         season = default_season_length(panel.freq)
         predicted = ExpLSTM().predict(panel, h=wanted["h"], level=[80])

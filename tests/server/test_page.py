@@ -197,6 +197,75 @@ def test_missing_steps_are_filled_when_asked(page):
     assert "2 missing steps were interpolated" in page.inner_text("#findings-list")
 
 
+def test_nothing_of_the_old_data_stands_under_the_name_of_the_new(page, store):
+    choose_sample(page, "air-passengers")
+    assert page.get_attribute("#verdict", "data-tone") == "good"
+    store["slow"] = store["slow_growth"] = 1.0
+    upload(page, load_air_passengers().assign(y=7.0).to_csv(index=False), "second.csv")
+    wait_until(page, "document.getElementById('data-name').textContent === 'second.csv'")
+    assert page.get_attribute("#verdict", "data-tone") == "wait"
+    assert page.inner_text("#headline") == "Being worked out …"
+    assert page.inner_text("#headline-more") == page.inner_text("#chart-text") == ""
+    assert page.inner_text("#growth-body") == "Being worked out …"
+    assert page.locator("#chart.js-plotly-plot").count() == 0
+    assert page.locator("#numbers-table td").count() == 0
+    wait_for_forecast(page)
+    assert page.inner_text("#headline") == "About 7"
+
+
+def test_old_verdict_and_growth_go_when_a_setting_changes(page, store):
+    choose_sample(page, "air-passengers")
+    store["slow"] = 0.5
+    store["slow_growth"] = 0.5
+    page.fill("#horizon", "6")
+    page.wait_for_selector("#forecast[aria-busy=true]")
+    assert page.get_attribute("#verdict", "data-tone") == "wait"
+    assert page.inner_text("#growth-body") == "Being worked out …"
+    assert page.get_attribute("#growth-body", "aria-busy") == "true"
+    wait_for_forecast(page)
+    assert page.get_attribute("#growth-body", "aria-busy") == "false"
+
+
+def test_a_forecast_that_fails_leaves_none_of_the_one_before(page, store):
+    page.expected = [503]
+    choose_sample(page, "air-passengers")
+    store["forecast_fails"] = True
+    page.fill("#horizon", "6")
+    page.wait_for_selector("#problem:not([hidden])")
+    assert page.inner_text("#headline") == "There is none"
+    assert page.get_attribute("#verdict", "data-tone") == "open"
+    assert "Not known" in page.inner_text("#growth-body")
+
+
+def test_a_file_that_cannot_be_read_leaves_the_data_before_as_they_are(page):
+    choose_sample(page, "air-passengers")
+    upload(page, "ds,y\n" + "2020-01-01,1\n" * 100_000, "large.csv")
+    page.wait_for_selector("#problem:not([hidden])")
+    assert page.inner_text("#data-name") == "Air passengers"
+    assert page.inner_text("#headline") != "Being worked out …"
+
+
+def test_the_cards_of_jobs_are_there_again_when_the_server_is(page, store):
+    page.expected = []
+    store["speed"] = 0.1
+    choose_sample(page, "air-passengers")
+    card = begin(page, "torch")
+    page.wait_for_selector(f"{card}[data-state=running]")
+    page.route("**/api/v1/**", lambda route: route.abort())
+    page.uncheck("input[value='95']", force=True)
+    page.wait_for_selector("#problem:not([hidden])")
+    page.fill("#horizon", "6")
+    page.wait_for_timeout(1000)
+    assert page.locator(card).count() == 1
+    page.fill("#horizon", "12")
+    page.wait_for_timeout(600)
+    page.unroute("**/api/v1/**")
+    wait_for_forecast(page)
+    page.wait_for_selector("#problem", state="hidden")
+    wait_for_lines(page, TORCH)
+    page.said[:] = [said for said in page.said if "ERR_FAILED" not in said]
+
+
 def test_names_are_shown_as_text(page):
     table = load_air_passengers().assign(unique_id=HOSTILE)
     more = load_air_passengers().assign(unique_id="other")

@@ -29,6 +29,14 @@ export async function drawChart() {
   await window.Plotly.react("chart", traces, layout, { responsive: true, displayModeBar: false, scrollZoom: false });
 }
 
+/** Show nothing. */
+export function clearChart() {
+  const chart = find("chart");
+  if (!chart.classList.contains("js-plotly-plot")) return;
+  window.Plotly.purge(chart);
+  chart.classList.remove("js-plotly-plot");
+}
+
 /**
  * The chart as a picture on white.
  *
@@ -37,6 +45,7 @@ export async function drawChart() {
  * @returns {Promise<Blob>}
  */
 export async function exportChart(format, methods = visibleMethods()) {
+  if (!state.shown) throw new Error("There is no forecast to draw yet.");
   const { traces, layout } = describe(PAPER, false, methods);
   const size = { width: 1200, height: 640 };
   const figure = { data: traces, layout: { ...layout, ...size, autosize: false, paper_bgcolor: "#ffffff" } };

@@ -57,7 +57,7 @@ async function begin(backend, tuned, key, id) {
 
 /** Say what each forecast says of the series shown. */
 export function sayAll() {
-  for (const backend of tunedMethods()) {
+  for (const backend of state.shown ? tunedMethods() : []) {
     const tuned = state.tuned.get(backend);
     tuned.card.body.replaceChildren(
       make("p", {}, sayTuned(backend)),
