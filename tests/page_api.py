@@ -45,6 +45,11 @@ def make_page_app() -> FastAPI:
         wanted = store["token"]
         shown = request.headers.get("authorization")
         if wanted and request.url.path.startswith("/api") and shown != f"Bearer {wanted}":
+            store["wrong"] = store.get("wrong", 0) + (shown is not None)
+            if store["wrong"] > 2:
+                refusal = refuse(429, "TOKENS_WRONG", "too many wrong tokens came.")
+                refusal.headers["Retry-After"] = "37"
+                return refusal
             return refuse(401, "TOKEN", "this server asks for a token.")
         try:
             response = await call_next(request)
@@ -337,6 +342,11 @@ def add_job_routes(app: FastAPI, store: dict[str, Any]) -> None:
     @app.get("/api/v1/jobs/{key}")
     async def read_job(key: str) -> Any:
         return show(jobs[key])
+
+    @app.delete("/api/v1/jobs/{key}", status_code=204)
+    async def delete(key: str) -> Response:
+        del jobs[key]
+        return Response(status_code=204)
 
     @app.post("/api/v1/jobs/{key}/cancel", status_code=202)
     async def cancel(key: str) -> Any:

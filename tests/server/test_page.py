@@ -266,6 +266,65 @@ def test_the_cards_of_jobs_are_there_again_when_the_server_is(page, store):
     page.said[:] = [said for said in page.said if "ERR_FAILED" not in said]
 
 
+def refuse_next(page, code: str, message: str) -> None:
+    """Let the next file be refused, as the service does."""
+    upload = {"data": "upload-0", "name": "mine.csv", "choice": {"id_col": None},
+              "columns": [{"name": "ds", "examples": []}, {"name": "y", "examples": []}]}  # fmt: skip
+    upload["choice"] |= {"time_col": "ds", "target_col": "y"}
+    body = {"error": {"code": code, "message": message}, "request_id": "1", "upload": upload}
+    page.route("**/inspect", lambda route: route.fulfill(status=422, json=body), times=1)
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "field", "said"),
+    [
+        ("DATA_NOT_A_NUMBER", "line 2: '1,5' is not a finite number; write.", "decimal", "comma"),
+        ("DATA_NOT_A_NUMBER", "line 2: '$1,500.2' is not a finite number; write.", "decimal",
+         "without signs of money"),
+        ("DATA_NOT_A_NUMBER", "line 2: 'n/a' is not a finite number; write.", "target-col",
+         "Leave cells of missing values empty"),
+        ("DATA_BAD_DATE", "line 2: 'x' is not written as ISO date; correct it.", "date-format",
+         "how they are written"),
+        ("DATA_DUPLICATE", "series A has two values; keep one.", "restart", "keep one."),
+        ("DATA_MIXED_OFFSETS", "line 3 has another zone; write all in UTC.", "restart", "in UTC."),
+    ],
+)  # fmt: skip
+def test_a_refusal_names_what_helps(page, code, message, field, said):
+    page.expected = [422]
+    refuse_next(page, code, message)
+    upload(page, "ds,y\n2020-01-01,1\n")
+    page.wait_for_selector("#problem:not([hidden])")
+    shown = page.inner_text("#problem")
+    assert said in shown and "Choose the columns below" not in shown
+    assert page.evaluate("document.activeElement.id") == field
+
+
+def test_the_decimal_sign_and_the_dates_go_with_every_request(page, server):
+    page.expected = [422]
+    refuse_next(page, "DATA_BAD_DATE", "line 2: '01.01.2020' is not written as ISO date; so.")
+    upload(page, "ds,y\n2020-01-01,1\n")
+    page.wait_for_selector("#problem:not([hidden])")
+    server.store["data"]["upload-0"] = load_air_passengers()
+    sent = []
+    page.on("request", lambda asked: sent.append((asked.url, asked.post_data)))
+    page.select_option("#decimal", ",")
+    page.select_option("#date-format", "%d.%m.%Y")
+    page.click("#columns-form button")
+    wait_for_forecast(page)
+    begin(page, "torch")
+    wait_for_lines(page, TORCH)
+    posted = {url.rpartition("/")[2]: body for url, body in sent if body}
+    assert set(posted) == {"inspect", "forecast", "growth", "backtest", "jobs"}
+    for body in posted.values():
+        assert '"decimal":","' in body and '"date_format":"%d.%m.%Y"' in body
+
+
+def test_only_files_that_the_server_reads_are_offered(page):
+    offered = page.get_attribute("#file", "accept").split(",")
+    assert {".csv", ".tsv", ".txt", ".parquet", ".arrow"} <= set(offered)
+    assert ".gz" not in offered
+
+
 def test_names_are_shown_as_text(page):
     table = load_air_passengers().assign(unique_id=HOSTILE)
     more = load_air_passengers().assign(unique_id="other")
@@ -485,12 +544,30 @@ def test_work_is_found_again_by_who_comes_back(page, store):
     page.click("#restart")
     item = "#earlier-jobs li:first-child"
     page.wait_for_selector(f"{item}[data-state=interrupted]")
-    assert page.inner_text(f"{item} strong") == "Fine-tuning in PyTorch, 12 steps ahead"
+    assert page.inner_text(f"{item} strong") == (
+        "Fine-tuning in PyTorch of Air passengers (1 series), 12 steps ahead"
+    )
     page.click(f"{item} button:has-text('Go on from where it stopped')")
     page.wait_for_selector(f"{item}[data-state=done]")
     with page.expect_download() as saved:
         page.click(f"{item} button:has-text('Forecast as CSV')")
     assert saved.value.suggested_filename == "forecast.csv"
+
+
+def test_earlier_work_is_deleted_when_that_was_meant(page, server):
+    choose_sample(page, "sales")
+    card = begin(page, "torch")
+    page.wait_for_selector(f"{card}[data-state=done]")
+    page.click("#restart")
+    job = list(server.store["jobs"])[-1]
+    item = f"[data-earlier={job}]"
+    page.wait_for_selector(item)
+    assert "of Sales that grow (40 series)" in page.inner_text(f"{item} strong")
+    page.click(f"{item} button:has-text('Delete')")
+    assert job in server.store["jobs"]
+    page.click(f"{item} button:has-text('Delete for good')")
+    page.wait_for_selector(item, state="detached")
+    assert job not in server.store["jobs"]
 
 
 def test_a_job_that_fails_says_why(page, store):
@@ -760,6 +837,24 @@ def test_a_server_with_a_token_asks_for_it_once(page, store):
     wait_for_forecast(page)
     begin(page, "torch")
     page.wait_for_selector("#jobs .job[data-state=done]")
+
+
+def test_a_wrong_token_is_said_to_be_wrong(page, store):
+    store["token"], store["wrong"] = "a-long-secret-token", 0
+    page.expected = [401, 401, 401, 429]
+    page.click("[data-sample=air-passengers]")
+    page.wait_for_selector("#token[open]")
+    assert not page.is_visible("#token-wrong")
+    for _ in range(2):
+        page.fill("#token-value", "another")
+        page.keyboard.press("Enter")
+        page.wait_for_selector("#token-wrong", state="visible")
+        assert page.inner_text("#token-wrong") == "That was not the right token."
+        assert page.input_value("#token-value") == ""
+    page.fill("#token-value", "a third")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#problem:not([hidden])")
+    assert page.inner_text("#problem").startswith("Too many wrong tokens came from here. Wait 37 s")
 
 
 def test_the_document_holds_no_script_and_no_style(page):

@@ -11,7 +11,7 @@ import { announce, find, setBusy, showProblem } from "./dom.js";
 import { showEarlier } from "./earlier.js";
 import { awaitForecast, sayForecast, sayNoForecast } from "./forecast.js";
 import { awaitGrowth, sayNoGrowth, showGrowth } from "./growth.js";
-import { forgetView, keepView, keptView } from "./keep.js";
+import { forgetView, keepName, keepView, keptView } from "./keep.js";
 import { showNumbers } from "./numbers.js";
 import { showPicker, wirePicker } from "./picker.js";
 import { readSettings, setHorizon, setSeason, takeSettings, wireSettings } from "./settings.js";
@@ -66,6 +66,7 @@ function adopt(inspection, h) {
   state.series = inspection.page.series[0].unique_id;
   setHorizon(h);
   forgetTuned();
+  keepName(inspection, state.name);
   showData();
   find("columns").open = false;
   refresh();
