@@ -156,6 +156,7 @@ def test_a_wrong_column_is_corrected(page):
     wait_for_forecast(page)
     assert page.inner_text("#headline") == "About 10"
     assert page.inner_text("#columns-now") == "dates in “ds”, numbers in “price”"
+    assert "Only “price” is forecast. Not used: “passengers”" in page.inner_text("#findings-list")
     page.click("#columns summary")
     page.select_option("#target-col", "passengers")
     page.click("#columns-form button")
@@ -357,6 +358,39 @@ def test_a_log_scale_says_what_it_cannot_show(page):
     wait_for_forecast(page)
     page.check("input[value=log]", force=True)
     wait_until(page, "document.getElementById('scale-note').textContent.includes('2 values')")
+
+
+def test_a_log_scale_that_can_show_nothing_is_not_taken(page):
+    upload(page, load_air_passengers().assign(y=lambda t: -t.y).to_csv(index=False))
+    wait_for_forecast(page)
+    page.click("input[value=log]", force=True)
+    wait_until(page, "document.getElementById('scale-note').textContent.includes('stays linear')")
+    assert page.is_checked("input[value=linear]")
+    assert page.evaluate("chart._fullLayout.yaxis.type") == "linear"
+
+
+def test_large_numbers_are_told_as_people_say_them(page):
+    table = load_air_passengers().assign(y=lambda t: 1e6 * t.y)
+    upload(page, table.to_csv(index=False))
+    wait_for_forecast(page)
+    assert re.fullmatch(r"About [\d.]+ million", page.inner_text("#headline"))
+    ticks = page.locator("#chart .ytick text").all_text_contents()
+    assert "400M" in ticks and not any("e" in tick for tick in ticks)
+    texts = page.evaluate("chart.data.find(t => t.name === 'Past').text")
+    assert texts[-1] == "432 million"
+    page.check("input[value=log]", force=True)
+    wait_until(page, "chart._fullLayout.yaxis.type === 'log'")
+    assert not any("e" in tick for tick in page.locator("#chart .ytick text").all_text_contents())
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [("9e8", "900 million"), ("-8.94e14", "−894 trillion"), ("8.94e20", "8.94 × 10²⁰"),
+     ("2e-7", "2 × 10⁻⁷"), ("1234000", "1,234,000"), ("0.01234", "0.01234"), ("0", "0")],
+)  # fmt: skip
+def test_a_number_is_written_for_people(page, value, text):
+    words = "document.querySelector('script[type=module]').src.replace('app.js', 'words.js')"
+    assert page.evaluate(f"import({words}).then(words => words.number({value}))") == text
 
 
 def test_settings_act_at_once(page):
@@ -798,6 +832,13 @@ def test_the_csv_is_the_forecast(page, expected):
     table = pd.read_csv(StringIO(data.decode()))
     assert list(table) == list(expected)
     assert table.iloc[:, 2:].to_numpy() == pytest.approx(expected.iloc[:, 2:].to_numpy())
+
+
+def test_files_are_called_after_the_data_without_their_ending(page):
+    upload(page, load_air_passengers().to_csv(index=False), "s200.csv")
+    wait_for_forecast(page)
+    assert download(page, "csv")[0] == "s200-forecast.csv"
+    assert download(page, "svg")[0] == "s200-forecast.svg"
 
 
 def test_the_pictures_hold_the_chart(page):

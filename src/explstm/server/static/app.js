@@ -5,7 +5,7 @@
  */
 
 import * as api from "./api.js";
-import { clearChart, countUnloggable, drawChart } from "./chart.js";
+import { canLog, clearChart, countUnloggable, drawChart } from "./chart.js";
 import { askForColumns, showColumns, showFindings, wireColumns } from "./columns.js";
 import { announce, find, setBusy, showProblem } from "./dom.js";
 import { showEarlier } from "./earlier.js";
@@ -14,7 +14,7 @@ import { awaitGrowth, sayNoGrowth, showGrowth } from "./growth.js";
 import { forgetView, keepName, keepView, keptView } from "./keep.js";
 import { showNumbers } from "./numbers.js";
 import { showPicker, wirePicker } from "./picker.js";
-import { readSettings, setHorizon, setSeason, takeSettings, wireSettings } from "./settings.js";
+import { readSettings, setHorizon, setScale, setSeason, takeSettings, wireSettings } from "./settings.js";
 import { forecastRequest, rowsOf, state } from "./state.js";
 import { wireTaking } from "./take.js";
 import { askForToken } from "./token.js";
@@ -229,13 +229,16 @@ async function redraw() {
 
 /** Draw on the scale chosen, and say what it cannot show. */
 async function drawScaled() {
+  if (!state.shown) return keepView();
+  const refused = state.scale === "log" && !canLog();
+  if (refused) setScale("linear");
   keepView();
-  if (!state.shown) return;
   const lost = state.scale === "log" ? countUnloggable() : 0;
   const notes = { linear: "Equal steps are equal amounts.", log: "Equal steps are equal ratios: steady growth is a straight line." };
-  find("scale-note").textContent = lost
-    ? `${notes.log} ${lost} values at or below zero cannot be shown on it.`
-    : notes[state.scale];
+  const below = lost === 1 ? "1 value at or below zero" : `${lost} values at or below zero`;
+  find("scale-note").textContent = refused
+    ? "A log scale shows values above zero alone, and here are none: the scale stays linear."
+    : lost ? `${notes.log} ${below} cannot be shown on it.` : notes[state.scale];
   await drawChart();
 }
 

@@ -91,8 +91,25 @@ export function showFindings(inspection) {
   const found = inspection.sentences.length
     ? inspection.sentences
     : ["No gaps and no duplicates were found, and nothing was repaired."];
-  const items = [sayExtent(inspection), saySeason(inspection), ...found].map((text) => make("li", {}, text));
+  const items = [sayExtent(inspection), saySeason(inspection), ...sayUnused(inspection), ...found].map((text) => make("li", {}, text));
   find("findings-list").replaceChildren(...items);
+}
+
+const NUMBER = /^\s*[+-]?(\d+[.,]?\d*|[.,]\d+)([eE][+-]?\d+)?\s*$/;
+const MOST_NAMED = 5;
+
+/** Columns of numbers that are not forecast, for only one is. */
+function sayUnused({ columns, choice }) {
+  const taken = Object.values(choice);
+  const isNumber = ({ examples }) => {
+    const filled = examples.filter((text) => text.trim());
+    return filled.length > 0 && filled.every((text) => NUMBER.test(text));
+  };
+  const unused = columns.filter((column) => !taken.includes(column.name) && isNumber(column));
+  if (!unused.length) return [];
+  const names = unused.slice(0, MOST_NAMED).map(({ name }) => `“${name}”`).join(", ");
+  const more = unused.length > MOST_NAMED ? ` and ${whole(unused.length - MOST_NAMED)} more` : "";
+  return [`Only “${choice.target_col}” is forecast. Not used: ${names}${more}; choose another under “Columns”.`];
 }
 
 /** How many values there are, how often, and from when to when. */
