@@ -238,12 +238,16 @@ def test_a_forecast_that_fails_leaves_none_of_the_one_before(page, store):
     assert "Not known" in page.inner_text("#growth-body")
 
 
-def test_a_file_that_cannot_be_read_leaves_the_data_before_as_they_are(page):
+def test_a_file_that_is_refused_leaves_the_data_before_as_they_are(page):
+    page.expected = [422]
     choose_sample(page, "air-passengers")
-    upload(page, "ds,y\n" + "2020-01-01,1\n" * 100_000, "large.csv")
+    body = {"error": {"code": "DATA_CORRUPT", "message": "it is broken."}, "request_id": "1"}
+    page.route("**/inspect", lambda route: route.fulfill(status=422, json=body), times=1)
+    upload(page, "x", "broken.csv")
     page.wait_for_selector("#problem:not([hidden])")
     assert page.inner_text("#data-name") == "Air passengers"
-    assert page.inner_text("#headline") != "Being worked out …"
+    assert page.get_attribute("#verdict", "data-tone") == "good"
+    assert download(page, "csv")[0] == "Air-passengers-forecast.csv"
 
 
 def test_the_cards_of_jobs_are_there_again_when_the_server_is(page, store):
@@ -269,9 +273,9 @@ def test_the_cards_of_jobs_are_there_again_when_the_server_is(page, store):
 
 def refuse_next(page, code: str, message: str) -> None:
     """Let the next file be refused, as the service does."""
-    upload = {"data": "upload-0", "name": "mine.csv", "choice": {"id_col": None},
-              "columns": [{"name": "ds", "examples": []}, {"name": "y", "examples": []}]}  # fmt: skip
-    upload["choice"] |= {"time_col": "ds", "target_col": "y"}
+    columns = [{"name": name, "examples": []} for name in ("ds", "y")]
+    choice = {"id_col": None, "time_col": "ds", "target_col": "y"}
+    upload = {"data": "upload-0", "name": "mine.csv", "columns": columns, "choice": choice}
     body = {"error": {"code": code, "message": message}, "request_id": "1", "upload": upload}
     page.route("**/inspect", lambda route: route.fulfill(status=422, json=body), times=1)
 
