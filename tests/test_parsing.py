@@ -152,7 +152,7 @@ def test_decimal_comma():
         numbers("1.5", decimal=",")
 
 
-@pytest.mark.parametrize("date_format", ["%Q", "", "mixed", "ISO8601"])
+@pytest.mark.parametrize("date_format", ["%Q", "", "mixed", "ISO8601", "%Y%Y"])
 def test_a_format_that_is_none_is_refused(date_format):
     with pytest.raises(UsageError, match=f"date_format='{date_format}' cannot be used"):
         dates("01/02/2024", date_format=date_format)

@@ -177,7 +177,7 @@ def _parse_as(text_U: pd.Series, date_format: str) -> tuple[pd.Series, pd.Series
         if "%" not in date_format:  # pandas has words that let it guess
             raise ValueError("it names no part of a date, such as %Y")
         date_U = pd.to_datetime(text_U, format=date_format, errors="coerce", utc=aware)
-    except ValueError as error:
+    except (ValueError, re.error) as error:  # pandas makes a pattern of it
         raise UsageError(
             "CONFIG_VALUE",
             f"date_format={date_format!r} cannot be used: {error}; write it as for strptime.",

@@ -278,6 +278,8 @@ def test_formulas_in_ids_are_neutralised_in_csv_and_come_back(client: httpx.Clie
         ({"sample": "sales", "h": 1001}, 422, "REQUEST_INVALID"),
         ({"sample": "sales", "level": [0.5]}, 422, "REQUEST_INVALID"),
         ({"sample": "sales", "model": "/etc/passwd"}, 422, "REQUEST_INVALID"),
+        ({"sample": "sales", "encoding": "punycode"}, 422, "REQUEST_INVALID"),
+        ({"sample": "sales", "encoding": "IDNA"}, 422, "REQUEST_INVALID"),
         ({"sample": "sales", "series": ["no such"]}, 422, "SERIES_UNKNOWN"),
         ({"sample": "nothing"}, 404, "SAMPLE_UNKNOWN"),
         ({"data": "A" * 22}, 404, "DATA_UNKNOWN"),

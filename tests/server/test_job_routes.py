@@ -1,6 +1,7 @@
 """The routes of jobs, through a client: what it may ask, what it gets, and what it never gets."""
 
 import json
+import socket
 import time
 from pathlib import Path
 
@@ -17,7 +18,11 @@ JOBS = "/jobs"
 @pytest.fixture(scope="module")
 def service(tmp_path_factory):
     with start(
-        tmp_path_factory.mktemp("service"), forecasters=1, readers=1, queue_length=3
+        tmp_path_factory.mktemp("service"),
+        forecasters=1,
+        readers=1,
+        queue_length=3,
+        read_seconds=3.0,
     ) as live:
         yield live
 
@@ -83,6 +88,23 @@ def test_events_are_told_once_in_order_and_the_last_is_the_end(client, trained):
     late = read_events(client, trained["id"], after=str(len(events)))
     assert [event["data"]["state"] for event in late] == ["done"]
     assert read_events(client, trained["id"], after="nonsense") == events
+    assert read_events(client, trained["id"], after="9" * 30) == events
+
+
+@pytest.mark.parametrize("says_length", [False, True])
+def test_json_about_a_job_is_no_longer_than_any_other(client, says_length):
+    body = b'{"kind": "backtest", "sample": "' + b"a" * 3 * 2**20 + b'"}'
+    kind = {"content-type": "application/json"}
+    content = body if says_length else iter([body[: 2**20], body[2**20 :]])
+    answer = client.post(JOBS, content=content, headers=kind)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (413, "JSON_TOO_LONG")
+
+
+def test_json_about_a_job_that_does_not_come_is_not_waited_for(service):
+    head = "POST /api/v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    with socket.create_connection(("127.0.0.1", service.port), timeout=20) as line:
+        line.sendall(f"{head}Content-Length: 1000\r\n\r\n{{".encode())
+        assert line.recv(65_536).split()[1] == b"408"
 
 
 def test_the_result_has_the_series_asked_for(client, trained):

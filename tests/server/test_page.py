@@ -132,6 +132,34 @@ def test_a_file_is_chosen_and_its_forecast_is_that_of_the_model(page, expected):
         )
 
 
+@pytest.mark.parametrize("ends", ["well", "badly"])
+def test_a_file_that_is_read_too_late_does_not_take_the_place_of_the_next(page, ends):
+    held = []
+
+    def hold_first(route):
+        if held:
+            route.continue_()
+        else:
+            held.append(route)
+
+    page.route("**/api/v1/inspect", hold_first)
+    text = load_air_passengers()[:48].to_csv(index=False) if ends == "well" else "nonsense"
+    upload(page, text, "slow.csv")
+    while not held:
+        page.wait_for_timeout(20)
+    choose_sample(page, "air-passengers")
+    with page.expect_response("**/api/v1/inspect") as late:
+        held[0].continue_()
+    assert late.value.ok == (ends == "well")
+    page.expected = [] if late.value.ok else [late.value.status]
+    late.value.finished()
+    page.wait_for_timeout(200)
+    wait_for_forecast(page)
+    assert page.inner_text("#data-name") == "Air passengers"
+    assert page.inner_text("#data-shape") == "1 series, 144 rows, monthly"
+    assert page.is_hidden("#problem")
+
+
 def test_a_file_is_dropped_anywhere_on_the_page(page):
     text = load_air_passengers().to_csv(index=False)
     page.evaluate(

@@ -1,6 +1,7 @@
 """Heads of requests: bounded in size and time, whoever sends them."""
 
 import json
+import re
 import socket
 import time
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ HEAD = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n"
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
-    few = {"forecasters": 1, "readers": 1, "idle_seconds": 2}
+    few = {"forecasters": 1, "readers": 1, "idle_seconds": 2, "read_seconds": 2.0}
     with start(tmp_path_factory.mktemp("service"), **few) as live:
         yield live
 
@@ -75,6 +76,66 @@ def test_what_follows_a_body_is_bounded_too(service: Live) -> None:
 @pytest.mark.parametrize("said", [b"", b"GET / HT", HEAD + b"X: 1\r\n"])
 def test_a_head_that_does_not_come_is_not_waited_for(service: Live, said: bytes) -> None:
     assert read(talk(service, said)) == (408, "HEAD_TOO_SLOW")
+
+
+@pytest.mark.parametrize(
+    ("request_line", "kind", "status"),
+    [
+        (b"POST /api/v1/inspect HTTP/1.1", b"image/png", b"415"),
+        (b"POST /api/v1/inspect HTTP/1.1", b"text/csv", b"408"),
+        (b"POST /healthz HTTP/1.1", b"text/csv", b"405"),
+        (b"GET /healthz HTTP/1.1", b"text/csv", b"200"),
+    ],
+)
+def test_a_body_in_drops_does_not_hold_a_connection_whatever_was_answered(
+    service: Live, request_line: bytes, kind: bytes, status: bytes
+) -> None:
+    head = b"\r\nHost: localhost\r\nContent-Length: 100000\r\nContent-Type: " + kind + b"\r\n\r\n"
+    deadline, found = time.monotonic() + 20, b""
+    with socket.create_connection(("127.0.0.1", service.port), timeout=0.2) as line:
+        line.sendall(request_line + head)
+        try:
+            while True:
+                assert time.monotonic() < deadline, "the connection is held"
+                line.sendall(b" ")
+                try:
+                    piece = line.recv(65_536)
+                except TimeoutError:
+                    continue
+                if not piece:
+                    break
+                found += piece
+        except OSError:
+            pass  # it has ended
+    assert found.split()[1] == status
+
+
+@pytest.mark.parametrize("takes", [False, True])
+def test_an_answer_that_nobody_takes_is_let_go(service: Live, takes: bool) -> None:
+    asked = json.dumps({"sample": "sales", "h": 1000, "level": list(range(50, 95, 5))}).encode()
+    head = (
+        b"POST /api/v1/forecast HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+        b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(asked)
+    )
+    with socket.socket() as line:
+        line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        line.settimeout(60)
+        line.connect(("127.0.0.1", service.port))
+        line.sendall(head + asked)
+        found = line.recv(4096)
+        length = int(re.search(rb"content-length: (\d+)", found)[1])
+        whole = length + found.index(b"\r\n\r\n") + 4
+        n_found = len(found)
+        deadline = time.monotonic() + 10  # more than twice as long as nothing may be taken
+        try:
+            while time.monotonic() < deadline:
+                time.sleep(0.005)
+                n_found += len(line.recv(4096)) if takes else 0
+            while piece := line.recv(MIB):
+                n_found += len(piece)
+        except ConnectionResetError:
+            pass
+    assert length > 8 * MIB and (n_found == whole) == takes
 
 
 def test_a_connection_serves_one_request_after_the_other(service: Live) -> None:

@@ -3,6 +3,7 @@
 import os
 import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -163,6 +164,12 @@ def test_slow_uploads_leave_room_for_others_and_the_rest_is_told_to_wait(service
     assert statuses.count(b"408") == 3 and statuses.count(b"429") == 97
     assert ask(service).status_code == 200
     assert not any((service.data / "uploads").iterdir())
+
+
+def test_more_small_forecasts_than_files_may_come_at_once(service: Live) -> None:
+    with ThreadPoolExecutor(30) as clients:
+        answers = list(clients.map(lambda _: ask(service), range(60)))
+    assert {answer.status_code for answer in answers} == {200}
 
 
 def test_the_token_is_not_in_the_log(service: Live) -> None:

@@ -1,5 +1,6 @@
 """The store: what it says outlives its process, and two that come at once cannot both succeed."""
 
+import resource
 import sqlite3
 import subprocess
 import sys
@@ -149,3 +150,19 @@ def test_a_file_that_is_none_of_ours_is_refused_in_one_sentence(tmp_path):
     connection.close()
     with pytest.raises(ModelFileError, match="layout 99"):
         SqliteJobs(tmp_path / "new.db")
+
+
+@pytest.mark.parametrize("room", [0, 8192])
+def test_a_full_disk_is_told_as_such_and_does_not_stay(tmp_path, store, room):
+    job = make_job()
+    store.add(job)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    full = (tmp_path / "jobs.db-wal").stat().st_size + room
+    resource.setrlimit(resource.RLIMIT_FSIZE, (full, limits[1]))
+    try:
+        with pytest.raises(sqlite3.OperationalError, match="disk"):
+            store.tell(job.id, "progress", {"text": "a" * 3_000_000})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    store.tell(job.id, "progress", {})
+    assert [event.name for event in store.events(job.id)] == ["state", "progress"]

@@ -1,6 +1,9 @@
-"""A server that is told to stop while somebody follows a job."""
+"""A server that is told to stop while somebody follows a job; one that cannot start."""
 
+import os
 import signal
+import subprocess
+import sys
 import time
 
 import httpx
@@ -28,3 +31,16 @@ def test_streams_end_at_once_and_the_job_goes_on_with_the_next_server(tmp_path):
         job = client.get(f"/jobs/{job_id}").json()
         assert (job["state"], job["can_resume"]) == ("interrupted", True)
         assert client.delete(f"/jobs/{job_id}").status_code == 204
+
+
+def test_a_record_of_jobs_that_cannot_be_read_is_told_in_one_sentence(tmp_path):
+    (tmp_path / "jobs.db").write_text("this is no database, and never was one")
+    ended = subprocess.run(
+        [sys.executable, "-m", "explstm", "serve", "--data", str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert ended.returncode == 4 and "Traceback" not in ended.stderr
+    assert "JOBS_UNREADABLE" in ended.stderr and "move it away" in ended.stderr

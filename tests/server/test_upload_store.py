@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from explstm.server.data.reading import read_source
 from explstm.server.data.upload_store import Uploads
 from explstm.server.errors import ApiError
+from explstm.server.schemas import InspectRequest
 from explstm.server.settings import Settings
 
 
@@ -46,6 +48,20 @@ def test_they_go_after_their_time(tmp_path, monkeypatch):
     assert files(tmp_path) == set()
 
 
+def test_what_is_forgotten_while_a_request_waits_is_told_as_such(tmp_path):
+    settings = Settings(data=tmp_path)
+    uploads = Uploads(settings)
+    taken = uploads.take(keep(uploads, 1))
+    uploads.drop(taken.path.name)
+    for read in (
+        lambda: taken.content,
+        lambda: read_source(taken.source, InspectRequest(), settings),
+    ):
+        with pytest.raises(ApiError) as found:
+            read()
+        assert (found.value.status, found.value.code) == (404, "DATA_UNKNOWN")
+
+
 def test_no_name_of_a_client_becomes_one_of_a_file(tmp_path):
     uploads = Uploads(Settings(data=tmp_path))
     for name in ("../../x", "/etc/passwd", "a\0b", "CON", "n" * 5000):
@@ -81,5 +97,19 @@ def test_only_so_many_come_in_at_once(tmp_path):
             assert found.value.status == 429 and "Retry-After" in found.value.headers
         async with uploads.spool():
             pass
+
+    asyncio.run(send())
+
+
+def test_json_has_room_of_its_own(tmp_path):
+    uploads = Uploads(Settings(data=tmp_path, uploads_at_once=1, waiting=2))
+
+    async def send() -> None:
+        json = {"of_file": False}
+        async with uploads.spool(), uploads.spool(**json), uploads.spool(**json):
+            for kind in ({}, json):
+                with pytest.raises(ApiError):
+                    async with uploads.spool(**kind):
+                        pass
 
     asyncio.run(send())

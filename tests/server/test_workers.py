@@ -1,14 +1,18 @@
 """The pool: limits, cancel, restart. Every job here is a real process."""
 
 import os
+import sqlite3
 import threading
 import time
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from explstm.errors import BusyError
 from explstm.server.jobs import workers
+from explstm.server.jobs.folders import write_result
 from explstm.server.jobs.kinds import REQUEST
 from explstm.server.jobs.record import AGAIN, ENDED, Job, new_id
 from explstm.server.jobs.sqlite_store import SqliteJobs
@@ -280,8 +284,105 @@ def test_ended_jobs_are_deleted_after_their_time_and_the_oldest_beyond_the_room(
         pool.store.change(jobs["waits"].id, ["queued"], state="cancelled", ended=999.0)
 
 
+def test_the_newest_job_stays_however_large_and_takes_no_older_one_with_it(make_pool):
+    pool = make_pool(keep_jobs_for=100.0, max_jobs_bytes=2500)
+    sizes = {"small": (2000, 980.0), "huge": (9000, 985.0), "newest": (400, 990.0)}
+    jobs = {name: Job(new_id(), "tune", {}, "done", t, ended=t) for name, (_, t) in sizes.items()}
+    for name, job in jobs.items():
+        pool.folders.make(job.id, b"x" * sizes[name][0])
+        pool.store.add(job)
+    workers.delete_old(pool.store, pool.folders, pool.settings, 1000.0)
+    assert {name for name, job in jobs.items() if pool.store.get(job.id)} == {"small", "newest"}
+    pool.folders.make(vast := new_id(), b"x" * 9000)
+    pool.store.add(Job(vast, "tune", {}, "done", 995.0, ended=995.0))
+    workers.delete_old(pool.store, pool.folders, pool.settings, 1000.0)
+    assert [job.id for job in pool.store.find(limit=9)] == [vast]
+
+
+def test_jobs_whose_records_are_gone_are_left_alone(make_pool, caplog):
+    pool = make_pool()
+    pool.folders.make(stranger := new_id(), b"x")
+    workers.recover(pool.store, pool.folders, 1000.0)
+    assert pool.folders.path(stranger).exists() and "left alone: 1" in caplog.text
+    pool.store.add(Job(known := new_id(), "tune", {}, "done", 1.0, ended=1.0))
+    pool.folders.make(known, b"x")
+    workers.recover(pool.store, pool.folders, 1000.0)
+    assert pool.folders.path(known).exists() and not pool.folders.path(stranger).exists()
+
+
 def test_no_text_that_is_no_id_becomes_a_path(make_pool):
     pool = make_pool()
     for text in ("../x", "", ".", "a" * 23, "a" * 21 + "/"):
         with pytest.raises(ValueError):
             pool.folders.path(text)
+
+
+class FailingStore(SqliteJobs):
+    """A store whose disk is full the first time that something is written."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.calls: Counter[str] = Counter()
+
+    def _fail_once(self, what: str) -> None:
+        self.calls[what] += 1
+        if self.calls[what] == 1:
+            raise sqlite3.OperationalError("database or disk is full")
+
+    def add(self, job):
+        self._fail_once("add")
+        super().add(job)
+
+    def claim(self, now):
+        self._fail_once("claim")
+        return super().claim(now)
+
+    def change(self, job_id, allowed, **changes):
+        self._fail_once("change")
+        return super().change(job_id, allowed, **changes)
+
+    def find(self, states=(), limit=1000):
+        if states:  # of the housekeeping
+            self._fail_once("find")
+        return super().find(states, limit)
+
+
+def test_a_store_that_fails_for_a_while_stops_nothing_for_good(tmp_path, monkeypatch):
+    monkeypatch.setattr(workers, "STORE_SECONDS", 0.01)
+    monkeypatch.setattr(workers, "HOUSEKEEPING_SECONDS", 0.01)
+    monkeypatch.setattr(JobPool, "_do", lambda pool, job: replace(job, state="done"))
+    pool = JobPool(Settings(data=tmp_path / "data"))
+    pool.folders.root.mkdir(parents=True)
+    store = FailingStore(tmp_path / "jobs.db")
+    pool.start(store)
+    try:
+        with pytest.raises(sqlite3.OperationalError):
+            pool.submit("fine-tune", arguments(QUICK), b"a file")
+        assert pool.folders.ids() == [], "what could not be queued leaves nothing"
+        job = wait_for_end(pool, submit(pool, QUICK))
+        assert job.state == "done"
+        deadline = time.monotonic() + 20
+        while min(store.calls[what] for what in ("claim", "change", "find")) < 2:
+            assert time.monotonic() < deadline, store.calls
+            time.sleep(0.01)
+    finally:
+        pool.stop()
+
+
+def test_what_is_said_to_be_written_is_synced_with_its_name(tmp_path, make_pool, monkeypatch):
+    synced: list[str] = []
+    sync = os.fsync
+
+    def note(descriptor: int) -> None:
+        synced.append(os.path.realpath(f"/proc/self/fd/{descriptor}"))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", note)
+    folders = make_pool(workers=0).folders
+    job_id = new_id()
+    folders.make(job_id, b"a file")
+    folder = str(folders.path(job_id))
+    assert synced == [f"{folder}/upload", folder, str(folders.root)]
+    synced.clear()
+    write_result(Path(folder), {})
+    assert len(synced) == 2 and synced[-1] == folder

@@ -131,7 +131,10 @@ def run_lstm(
 def run_slstm(
     spec: ModelSpec, gates_4TBC: Array, kernel_4CC: Array, state: State
 ) -> tuple[Array, State]:
-    """Read a sequence with sLSTM cells; arguments as of :func:`run_cell`, the kernel parted."""
+    """Read a sequence with sLSTM cells; arguments as of :func:`run_cell`, the kernel parted.
+
+    The kernel is overwritten, too.
+    """
     hidden_TBC = np.empty_like(gates_4TBC[0])
     gates_4BC = np.empty_like(gates_4TBC[:, 0])
     i_BC, f_BC, g_BC, o_BC = gates_4BC

@@ -37,6 +37,7 @@ from explstm.server.data.samples import SAMPLES, load_sample
 from explstm.server.data.upload_store import Uploads
 from explstm.server.data.uploads import (
     DESCRIBED,
+    brings_file,
     choose_source,
     find_sample,
     keep_sample,
@@ -96,7 +97,6 @@ class Case(Generic[Asked]):
     """One request with its data: a known panel, or a small table that is still to be read."""
 
     asked: Asked
-    source: Source | None
     known: Known | None
 
 
@@ -144,20 +144,21 @@ async def open_case(
         small_table: Leave a table that is small unread.
     """
     office = office_of(request)
-    async with office.uploads.spool() as path:
+    async with office.uploads.spool(of_file=brings_file(request)) as path:
         received = await receive(request, path, office.settings)
         asked = parse_request(received, model)
         if small_table and asked.table is not None and received.name is None:
             alone = asked.data is None and asked.sample is None
             if alone and is_small(len(asked.table.ds), asked.table.n_series, asked, office):
-                yield Case(asked, None, None)
+                yield Case(asked, None)
                 return
-        source = choose_source(received, asked, path, office.uploads)
+        source = await choose_source(received, asked, path, office.uploads)
         plain = as_plain(asked)
+        can_return = asked.data is not None or asked.sample is not None
         known = await office.panels.get(
-            origin_of(source), plain, _reading_of(office, source, plain)
+            origin_of(source) if can_return else None, plain, _reading_of(office, source, plain)
         )
-        yield Case(asked, source, known)
+        yield Case(asked, known)
 
 
 def is_small(n_rows: int, n_series: int, asked: DataRequest, office: Office) -> bool:
@@ -201,10 +202,10 @@ def reply(body: bytes, media_type: str, name: str = "forecast") -> Response:
 async def inspect(request: Request) -> Response:
     """Look at data, and keep them for an hour under the id ``data`` of the answer."""
     office = office_of(request)
-    async with office.uploads.spool() as path:
+    async with office.uploads.spool(of_file=brings_file(request)) as path:
         received = await receive(request, path, office.settings)
         asked = parse_request(received, InspectRequest)
-        source = choose_source(received, asked, path, office.uploads)
+        source = await choose_source(received, asked, path, office.uploads)
         if source.kind == "sample":
             keep_sample(path, source.name)
         if asked.data is None:
@@ -249,7 +250,7 @@ async def show_series(
 async def forget(request: Request, data: DataId) -> Response:
     """Forget an upload before its time."""
     office = office_of(request)
-    office.uploads.take(data)
+    office.panels.forget(origin_of(office.uploads.take(data).source))
     office.uploads.drop(data)
     return Response(status_code=204)
 

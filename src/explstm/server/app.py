@@ -5,6 +5,7 @@ Contract: :func:`make_app` puts the parts together and does no work.
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -33,6 +34,7 @@ from explstm.server.settings import Settings
 
 CLIENT_LEFT = 499
 BY_STATUS = {404: "NOT_FOUND", 405: "METHOD"}
+log = logging.getLogger(__name__)
 OPENAPI = f"{api.PREFIX}/openapi.json"
 
 
@@ -76,8 +78,12 @@ def _open(settings: Settings, metrics: Metrics) -> Any:
             app.state.office = api.Office(settings, uploads, panels, reader, forecaster)
 
             async def warm() -> None:
-                await asyncio.gather(reader.warm(), forecaster.warm())
-                app.state.status = "ok"
+                try:
+                    await asyncio.gather(reader.warm(), forecaster.warm())
+                except Exception:  # whoever asks /readyz sees that it does not become ready
+                    log.exception("the processes could not be started")
+                else:
+                    app.state.status = "ok"
 
             warming = asyncio.create_task(warm())
             try:

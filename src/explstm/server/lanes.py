@@ -67,6 +67,7 @@ class Lane:
 
     def __init__(self, settings: Settings, niceness: int) -> None:
         self._settings, self._niceness = settings, niceness
+        self._turn = asyncio.Lock()  # a process that is replaced would end the work of others
         self._pool = self._start()
 
     def _start(self) -> ProcessPoolExecutor:
@@ -87,11 +88,15 @@ class Lane:
         return pool
 
     async def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Call a function in the process.
+        """Call a function in the process, when what was called before has ended.
 
         Raises:
             ApiError: What the function refused; that it took too long, or died.
         """
+        async with self._turn:
+            return await self._run(function, *arguments)
+
+    async def _run(self, function: Callable[..., Any], *arguments: Any) -> Any:
         for _ in range(ATTEMPTS):
             try:
                 future = asyncio.wrap_future(self._pool.submit(function, *arguments))
@@ -200,6 +205,8 @@ class Forecaster:
         self, lane: Lane, taken: Sequence[tuple[Order, asyncio.Future[bytes]]]
     ) -> None:
         wanted = [(order, future) for order, future in taken if not future.done()]
+        if not wanted:
+            return
         self._metrics.batches.observe(len(wanted))
         try:
             found = await lane.run(forecast_together, [order for order, _ in wanted])

@@ -53,16 +53,23 @@ class Panels:
         self._known: OrderedDict[tuple[str, ...], tuple[Known, int]] = OrderedDict()
 
     async def get(
-        self, origin: str, request: DataRequest, read: Callable[[], Awaitable[Reading]]
+        self, origin: str | None, request: DataRequest, read: Callable[[], Awaitable[Reading]]
     ) -> Known:
-        """The panel of an origin as a request wants it read."""
+        """The panel of an origin as a request wants it read.
+
+        Args:
+            origin: What it is remembered by; None where nobody can ask for it again.
+            request: How to read it.
+            read: Reads it.
+        """
+        if origin is None:
+            return _know(await read())
         key = (origin, *(repr(getattr(request, name)) for name in READ_BY))
         if key in self._known:
             self._known.move_to_end(key)
             return self._known[key][0]
-        reading = await read()
-        known = Known(reading, {name: at for at, name in enumerate(reading.panel.ids_N.tolist())})
-        panel = reading.panel
+        known = _know(await read())
+        panel = known.panel
         size = panel.y_S.nbytes + panel.ds_S.nbytes + BYTES_OF_ID * panel.n_series
         if size <= self._max_bytes:
             self._known[key] = known, size
@@ -70,7 +77,16 @@ class Panels:
                 self._known.popitem(last=False)
         return known
 
+    def forget(self, origin: str) -> None:
+        """Let go of all panels of an origin."""
+        for key in [key for key in self._known if key[0] == origin]:
+            del self._known[key]
+
     def latest(self, origin: str) -> Known | None:
         """The panel of an origin as it was last asked for."""
         found = [known for key, (known, _) in self._known.items() if key[0] == origin]
         return found[-1] if found else None
+
+
+def _know(reading: Reading) -> Known:
+    return Known(reading, {name: at for at, name in enumerate(reading.panel.ids_N.tolist())})

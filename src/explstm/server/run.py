@@ -10,7 +10,7 @@ from explstm.errors import BackendNotInstalledError
 from explstm.server.settings import Settings
 from explstm.storage import hold_lock
 
-FAILED_TO_START = 3
+FAILED_TO_START = 1
 
 
 def serve(settings: Settings) -> None:
@@ -19,12 +19,14 @@ def serve(settings: Settings) -> None:
     Raises:
         BackendNotInstalledError: The extra ``serve`` is not installed.
         BusyError: Another server has the folder.
+        ModelFileError: The record of its jobs cannot be read.
     """
     try:
         import uvicorn  # noqa: F401
 
         from explstm.server.app import make_app
         from explstm.server.health import start_log
+        from explstm.server.jobs.workers import open_store
     except ImportError as error:
         raise BackendNotInstalledError(
             "SERVE_NOT_INSTALLED",
@@ -36,6 +38,7 @@ def serve(settings: Settings) -> None:
     settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
     # Before anything is made of the folder: another server may be at work in it.
     with hold_lock(settings.data / "server"):
+        open_store(settings).close()  # whose failure uvicorn would tell as a trace
         app = make_app(settings)
         server = _make_server(app, settings)
         # uvicorn waits for open requests first, and tells the app afterwards: streams that go on
@@ -78,4 +81,5 @@ def _choose_protocol(settings: Settings) -> Any:
         BoundedProtocol,
         max_head_bytes=settings.max_header_bytes,
         head_seconds=settings.idle_seconds,
+        body_seconds=settings.read_seconds + settings.idle_seconds,  # the app answers before
     )

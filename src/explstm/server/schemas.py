@@ -6,6 +6,7 @@ raw or as the field ``file`` of a form), ``data`` (the id that ``/inspect`` gave
 same names; lists by repetition. Unknown fields are refused. No field is a path.
 """
 
+import codecs
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
@@ -14,6 +15,8 @@ MAX_TEXT = 1000
 """Longest name, id or option, in characters."""
 MAX_HORIZON = 1000
 MAX_CELLS = 1_000_000
+CODECS_OF_HOSTS = ("punycode", "idna")
+"""Made for short names: their time grows with the square of the length."""
 DATA_ID = r"^[A-Za-z0-9_-]{22}$"
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TEXT)]
@@ -25,6 +28,19 @@ Level = Annotated[
     AfterValidator(lambda level: round(level, 2)),
 ]
 Season = Annotated[int, Field(ge=1, le=10_000)]
+
+
+def _refuse_slow(encoding: str) -> str:
+    try:
+        is_slow = codecs.lookup(encoding).name in CODECS_OF_HOSTS
+    except (LookupError, ValueError):  # the reader tells of it
+        is_slow = False
+    if is_slow:
+        raise ValueError(f"{encoding!r} is for names of hosts, not for files; use another encoding")
+    return encoding
+
+
+Encoding = Annotated[str, StringConstraints(max_length=40), AfterValidator(_refuse_slow)]
 
 
 class Strict(BaseModel):
@@ -65,7 +81,7 @@ class DataRequest(Strict):
     one_series: bool = Field(default=False, description="There is no column of ids.")
     sep: Annotated[str, StringConstraints(min_length=1, max_length=1)] | None = None
     decimal: Literal[".", ","] = "."
-    encoding: Annotated[str, StringConstraints(max_length=40)] = "utf-8"
+    encoding: Encoding = "utf-8"
     date_format: Annotated[str, StringConstraints(max_length=100)] | None = None
     missing: list[Annotated[str, StringConstraints(max_length=100)]] = Field(
         default=[], max_length=20, description="Texts that stand for a missing value."

@@ -39,16 +39,18 @@ class Settings:
         max_backtest_rows: Most rows of a quick backtest: series times windows times horizon.
         keep_uploads_for: Seconds that an upload is kept.
         max_upload_bytes: All uploads together; the oldest go first.
-        read_seconds: Longest time to receive a body.
+        read_seconds: Longest time to receive a body. The connection ends ``idle_seconds`` after
+            it, and where nothing of an answer is taken for so long.
         work_seconds: Longest time to work on one request.
         work_memory: Address space of the process that reads uploads.
-        waiting: Requests that may wait for work; more are told to come back.
+        waiting: Requests that may wait for work, and those of JSON that may be there at all; more
+            are told to come back.
         gather_seconds: How long a small forecast waits for others to be forecast with.
         forecasters: Processes for small forecasts.
         readers: Processes of low priority for uploads, growth, backtests and large forecasts.
         small_rows: Most rows, of past and future, that a small forecast reads.
         max_json_bytes: Longest JSON; longer tables come as files.
-        uploads_at_once: Files that may come in at the same time.
+        uploads_at_once: Files that may come in, or be worked on, at the same time.
         max_panel_bytes: All panels of uploads that are kept ready.
         workers: Jobs that run at once.
         queue_length: Jobs that may wait.

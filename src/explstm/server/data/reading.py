@@ -92,6 +92,15 @@ def read_source(source: Source, request: DataRequest, settings: Settings) -> Rea
         raise from_package(error) from None
     except MemoryError:
         raise out_of_memory() from None
+    except FileNotFoundError:  # forgotten while the request waited for its turn
+        raise upload_gone() from None
+
+
+def upload_gone() -> ApiError:
+    """What is said of an upload that is not there."""
+    return ApiError(
+        404, "DATA_UNKNOWN", "there is no such upload, or no longer; send the file again."
+    )
 
 
 def out_of_memory() -> ApiError:

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from explstm.server.data.reading import Source
+from explstm.server.data.reading import Source, upload_gone
 from explstm.server.errors import ApiError
 from explstm.server.settings import Settings
 
@@ -37,8 +37,15 @@ class StoredUpload:
 
     @property
     def content(self) -> bytes:
-        """Its bytes."""
-        return self.path.read_bytes()
+        """Its bytes.
+
+        Raises:
+            ApiError: 404, it was forgotten meanwhile.
+        """
+        try:
+            return self.path.read_bytes()
+        except FileNotFoundError:
+            raise upload_gone() from None
 
     @property
     def source(self) -> Source:
@@ -53,24 +60,29 @@ class Uploads:
         self._settings = settings
         self._folder = settings.data / FOLDER
         self._kept: dict[str, StoredUpload] = {}
-        self._coming = 0
+        self._coming = dict.fromkeys((False, True), 0)
         shutil.rmtree(self._folder, ignore_errors=True)
         self._folder.mkdir(parents=True, mode=0o700)
 
     @asynccontextmanager
-    async def spool(self) -> AsyncIterator[Path]:
-        """The path of a new file, which is removed on leaving unless it was kept."""
-        if self._coming >= self._settings.uploads_at_once:
+    async def spool(self, *, of_file: bool = True) -> AsyncIterator[Path]:
+        """The path of a new file, which is removed on leaving unless it was kept.
+
+        Args:
+            of_file: A file comes in, not JSON, which is small: more of that may wait.
+        """
+        most = self._settings.uploads_at_once if of_file else self._settings.waiting
+        if self._coming[of_file] >= most:
             raise ApiError(
-                429, "TOO_MANY_UPLOADS", "too many files come in at once; try again.",
+                429, "TOO_MANY_UPLOADS", "too many requests come in at once; try again.",
                 {"Retry-After": "5"},
             )  # fmt: skip
         path = self._folder / secrets.token_urlsafe(16)
-        self._coming += 1
+        self._coming[of_file] += 1
         try:
             yield path
         finally:
-            self._coming -= 1
+            self._coming[of_file] -= 1
             if path.name not in self._kept:
                 path.unlink(missing_ok=True)
 
@@ -93,9 +105,7 @@ class Uploads:
         """
         self.expire()
         if data_id not in self._kept:
-            raise ApiError(
-                404, "DATA_UNKNOWN", "there is no such upload, or no longer; send the file again."
-            )
+            raise upload_gone()
         return self._kept[data_id]
 
     def drop(self, data_id: str) -> None:

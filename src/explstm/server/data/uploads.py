@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin
 
+from anyio.to_thread import run_sync
 from fastapi import Request, UploadFile
 from pydantic import ValidationError
 from pydantic_core import from_json
@@ -30,6 +31,7 @@ from explstm.spreadsheets import neutralise
 Asked = TypeVar("Asked", bound=DataRequest)
 
 FILE_FIELD = "file"
+JSON = "application/json"
 FORM = "multipart/form-data"
 DESCRIBED = (
     *("text/csv", "application/vnd.apache.parquet", "application/vnd.apache.arrow.stream"),
@@ -59,26 +61,32 @@ class Received:
     name: str | None
 
 
+def media_type_of(request: Request) -> str:
+    """The type of a body, without its parameters."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def brings_file(request: Request) -> bool:
+    """Whether a body is a file, or may hold one."""
+    return media_type_of(request) != JSON
+
+
 async def receive(request: Request, path: Path, settings: Settings) -> Received:
     """Receive a body; a file goes to ``path``.
 
     Raises:
         ApiError: It is of another kind, damaged, too long or too slow.
     """
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    try:
-        async with asyncio.timeout(settings.read_seconds):
-            if media_type == "application/json":
-                return await _receive_json(request, settings)
-            if media_type == FORM:
-                return await _receive_form(request, path)
-            if media_type in RAW:
-                await _write(path, request.stream())
-                return Received(media_type, b"", request.query_params, "the body")
-    except TimeoutError:
-        raise ApiError(
-            408, "BODY_TOO_SLOW", f"the body took longer than {settings.read_seconds:.0f} seconds."
-        ) from None
+    media_type = media_type_of(request)
+    if media_type == JSON:
+        body = await receive_json(request, settings)
+        return Received(media_type, body, request.query_params, None)
+    async with _in_time(settings):
+        if media_type == FORM:
+            return await _receive_form(request, path)
+        if media_type in RAW:
+            await _write(path, request.stream())
+            return Received(media_type, b"", request.query_params, "the body")
     raise ApiError(
         415,
         "CONTENT_TYPE",
@@ -86,17 +94,38 @@ async def receive(request: Request, path: Path, settings: Settings) -> Received:
     )
 
 
-async def _receive_json(request: Request, settings: Settings) -> Received:
+async def receive_json(request: Request, settings: Settings) -> bytes:
+    """Receive a body of JSON, which is shorter than a file may be.
+
+    Raises:
+        ApiError: It is too long or too slow.
+    """
     body = bytearray()
-    async for piece in request.stream():
-        body += piece
-        if len(body) > settings.max_json_bytes:
-            raise ApiError(
-                413,
-                "JSON_TOO_LONG",
-                f"the JSON is longer than {settings.max_json_bytes:,} bytes; send a file.",
-            )
-    return Received("application/json", bytes(body), request.query_params, None)
+    async with _in_time(settings):
+        async for piece in request.stream():
+            body += piece
+            if len(body) > settings.max_json_bytes:
+                raise ApiError(
+                    413,
+                    "JSON_TOO_LONG",
+                    f"the JSON is longer than {settings.max_json_bytes:,} bytes; send a file.",
+                    {"Connection": "close"},  # the rest is not read
+                )
+    return bytes(body)
+
+
+@contextlib.asynccontextmanager
+async def _in_time(settings: Settings) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(settings.read_seconds):
+            yield
+    except TimeoutError:
+        raise ApiError(
+            408,
+            "BODY_TOO_SLOW",
+            f"the body took longer than {settings.read_seconds:.0f} seconds.",
+            {"Connection": "close"},
+        ) from None
 
 
 async def _receive_form(request: Request, path: Path) -> Received:
@@ -134,7 +163,7 @@ def parse_request(received: Received, model: type[Asked]) -> Asked:
         ApiError: It is no such request.
     """
     try:
-        if received.media_type == "application/json":
+        if received.media_type == JSON:
             return model.model_validate_json(received.body)
         return model.model_validate(collect_fields(received.fields, model))
     except ValidationError as error:
@@ -158,7 +187,9 @@ def _is_list(annotation: Any) -> bool:
     return get_origin(annotation) is list or any(_is_list(part) for part in get_args(annotation))
 
 
-def choose_source(received: Received, asked: DataRequest, path: Path, uploads: Uploads) -> Source:
+async def choose_source(
+    received: Received, asked: DataRequest, path: Path, uploads: Uploads
+) -> Source:
     """Where the data of a request are; its own table is written to ``path``.
 
     Raises:
@@ -184,7 +215,7 @@ def choose_source(received: Received, asked: DataRequest, path: Path, uploads: U
     if asked.sample is not None:
         return find_sample(asked.sample)
     assert asked.table is not None
-    write_csv(path, asked.table)
+    await run_sync(write_csv, path, asked.table)  # a long one takes a tenth of a second
     return Source("file", str(path), "table")
 
 

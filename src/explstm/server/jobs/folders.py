@@ -15,7 +15,7 @@ from typing import Any
 from explstm.errors import ModelFileError
 from explstm.server.jobs.kinds import FILES, RESUMED
 from explstm.server.jobs.record import ID, Job
-from explstm.storage import dump_json, parse_json, read_regular, to_finite
+from explstm.storage import dump_json, parse_json, read_regular, sync_folder, to_finite
 
 RESULT = "result.json"
 UPLOAD = "upload"
@@ -49,6 +49,8 @@ class JobFolders:
         folder.mkdir(mode=0o700)
         if upload is not None:
             _write_synced(folder / UPLOAD, upload)
+            sync_folder(folder)
+        sync_folder(self.root)
 
     def file(self, job: Job, name: str) -> Path | None:
         """A file of the fixed list, if the job has made it."""
@@ -105,6 +107,7 @@ def write_result(folder: Path, result: dict[str, Any]) -> None:
     aside = folder / f".{RESULT}"
     _write_synced(aside, dump_json(to_finite(result)))
     aside.replace(folder / RESULT)
+    sync_folder(folder)
 
 
 def _write_synced(path: Path, data: bytes) -> None:

@@ -3,18 +3,22 @@
 Contract: a job is deleted with its folder; one that has not ended is never deleted.
 """
 
+import logging
+
 from explstm.server.jobs.folders import JobFolders
 from explstm.server.jobs.record import ENDED, JobStore
 from explstm.server.settings import Settings
 
 ALL = 1_000_000
+log = logging.getLogger(__name__)
 
 
 def recover(store: JobStore, folders: JobFolders, now: float) -> None:
     """Settle what a killed server left: no process of it is running any more.
 
     A job that has its result is done, another one that ran is interrupted; one that waited still
-    waits. Folders without a record go.
+    waits. Folders without a record go, unless none has one: then the records were lost, not the
+    jobs.
     """
     known = set()
     for job in store.find(limit=ALL):
@@ -23,18 +27,27 @@ def recover(store: JobStore, folders: JobFolders, now: float) -> None:
             state = "interrupted" if folders.result(job.id) is None else "done"
             store.change(job.id, ["running"], state=state, ended=now)
             folders.tidy(job.id)
-    for job_id in folders.ids():
-        if job_id not in known:
-            folders.remove(job_id)
+    strangers = [job_id for job_id in folders.ids() if job_id not in known]
+    if strangers and not known:
+        log.warning("folders of jobs without a record are left alone: %d", len(strangers))
+        return
+    for job_id in strangers:
+        folders.remove(job_id)
 
 
 def delete_old(store: JobStore, folders: JobFolders, settings: Settings, now: float) -> None:
-    """Delete jobs that ended too long ago, and the oldest of those that take too much room."""
+    """Delete jobs that ended too long ago, and the oldest of those that take too much room.
+
+    The newest stays, however large it is.
+    """
     kept_bytes = 0
     for job in store.find(ENDED, limit=ALL):
-        kept_bytes += folders.bytes(job.id)
+        n_bytes = folders.bytes(job.id)
         expired = now - (job.ended or job.created) > settings.keep_jobs_for
-        if expired or kept_bytes > settings.max_jobs_bytes:
+        crowded = kept_bytes > 0 and kept_bytes + n_bytes > settings.max_jobs_bytes
+        if not (expired or crowded):
+            kept_bytes += n_bytes
+        else:
             delete(store, folders, job.id)
 
 

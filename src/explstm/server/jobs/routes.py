@@ -16,7 +16,8 @@ last state; a follower that comes back with Last-Event-ID misses nothing, also a
 
 import asyncio
 import csv
-from collections.abc import AsyncIterator, Iterator
+import re
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,11 +25,13 @@ from typing import Annotated, Any
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, FastAPI, Header, Query, Request, Response
 from fastapi.responses import FileResponse
+from fastapi.routing import APIRoute
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
+from explstm.server.answers import JSON
 from explstm.server.api import FAILURES
 from explstm.server.data.upload_store import StoredUpload
-from explstm.server.data.uploads import find_sample
+from explstm.server.data.uploads import find_sample, receive_json
 from explstm.server.errors import ApiError
 from explstm.server.jobs.answers import JobAnswer, JobList, JobResult
 from explstm.server.jobs.kinds import JobRequest, Report
@@ -39,6 +42,7 @@ from explstm.server.settings import Settings
 from explstm.spreadsheets import restore
 
 ANSWERS = {**FAILURES, 409: FAILURES[404]}
+EVENT_NUMBER = re.compile(r"[0-9]{1,18}")
 LOOK_SECONDS = 0.1
 RETRY_MS = 2000
 RETRY_AFTER = {"Retry-After": "30"}
@@ -47,10 +51,16 @@ MAX_SERIES = 50
 MAX_FORECAST_ROWS = 100_000
 TYPES = {
     ".csv": "text/csv",
-    ".json": "application/json",
+    ".json": JSON,
     ".html": "text/html",
     ".safetensors": "application/octet-stream",
 }
+
+DOWNLOADS = {
+    kind: {"schema": {} if kind == JSON else {"type": "string", "format": "binary"}}
+    for kind in TYPES.values()
+}
+"""What a file may be, for the description."""
 
 
 def make_router(settings: Settings) -> APIRouter:
@@ -66,7 +76,13 @@ def make_router(settings: Settings) -> APIRouter:
         finally:
             await run_sync(pool.stop)
 
-    router = APIRouter(prefix="/jobs", tags=["jobs"], lifespan=lifespan, responses=ANSWERS)
+    router = APIRouter(
+        prefix="/jobs",
+        tags=["jobs"],
+        lifespan=lifespan,
+        responses=ANSWERS,
+        route_class=_make_route_class(settings),
+    )
     for path, route, method, more in (
         ("", create, "POST", {"status_code": 202}),
         ("", show_all, "GET", {}),
@@ -76,10 +92,35 @@ def make_router(settings: Settings) -> APIRouter:
         ("/{job_id}/cancel", cancel, "POST", {"status_code": 202}),
         ("/{job_id}/resume", resume, "POST", {"status_code": 202}),
         ("/{job_id}/result", show_result, "GET", {}),
-        ("/{job_id}/files/{name}", download, "GET", {"response_class": FileResponse}),
+        (
+            "/{job_id}/files/{name}",
+            download,
+            "GET",
+            {"response_class": FileResponse, "responses": {200: {"content": DOWNLOADS}}},
+        ),
     ):
         router.add_api_route(path, route, methods=[method], **more)
     return router
+
+
+def _make_route_class(settings: Settings) -> type[APIRoute]:
+    """Routes whose JSON comes in within limits: FastAPI would take any length, at any pace."""
+
+    class BoundedRoute(APIRoute):
+        def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+            handle = super().get_route_handler()
+
+            async def receive_and_handle(request: Request) -> Response:
+                body = await receive_json(request, settings)
+
+                async def give() -> dict[str, Any]:
+                    return {"type": "http.request", "body": body, "more_body": False}
+
+                return await handle(Request(request.scope, give))
+
+            return handle if self.body_field is None else receive_and_handle
+
+    return BoundedRoute
 
 
 def find_pool(request: Request) -> JobPool:
@@ -235,7 +276,7 @@ async def follow(
     last_event_id: Annotated[str, Header(max_length=MAX_TEXT)] = "",
 ) -> AsyncIterator[ServerSentEvent]:
     """Events of a job from the one after Last-Event-ID, to the end of the job."""
-    seen, looked = int(last_event_id) if last_event_id.isdecimal() else 0, -1
+    seen, looked = int(last_event_id) if EVENT_NUMBER.fullmatch(last_event_id) else 0, -1
     n_followers = pool.n_followers = pool.n_followers + 1
     is_ending = request.app.state.is_ending
     try:

@@ -168,7 +168,9 @@ class JobRun:
 
     def _say_died(self) -> str:
         code = self._process.returncode
-        how = f"code {code}" if code >= 0 else signal.Signals(-code).name
+        if code == 0:
+            return "the process of the job was ended from outside; resume it."
+        how = f"code {code}" if code > 0 else signal.Signals(-code).name
         return say_memory(
             f"the process of the job ended with {how}, probably for want of memory",
             self._settings.job_memory,

@@ -28,12 +28,23 @@ from explstm.server.settings import Settings
 from explstm.storage import hold_lock
 
 HOUSEKEEPING_SECONDS = 60.0
+STORE_SECONDS = 5.0
+"""How long to wait for a store that fails: its disk may be full."""
 NO_ERROR: Mapping[str, Any] = {"error": None, "started": None, "ended": None}
 log = logging.getLogger(__name__)
 
 
 class QueueFullError(BusyError):
     """So many jobs wait that no more are taken now."""
+
+
+def open_store(settings: Settings) -> SqliteJobs:
+    """The record of jobs that a server keeps by default.
+
+    Raises:
+        ModelFileError: It cannot be read.
+    """
+    return SqliteJobs(settings.data / "jobs.db")
 
 
 @dataclass
@@ -79,7 +90,7 @@ class JobPool:
         """
         self.folders.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._held.enter_context(hold_lock(self.folders.root))
-        self.store = store or SqliteJobs(self.settings.data / "jobs.db")
+        self.store = store or open_store(self.settings)
         self._held.callback(self.store.close)
         recover(self.store, self.folders, time.time())
         targets = [*[self._work] * self.settings.workers, self._keep_house]
@@ -109,8 +120,12 @@ class JobPool:
         job = Job(new_id(), kind, arguments, "queued", time.time())
         with self._changed:
             self._refuse_full()
-            self.folders.make(job.id, upload)
-            self.store.add(job)
+            try:
+                self.folders.make(job.id, upload)
+                self.store.add(job)
+            except BaseException:
+                self.folders.remove(job.id)
+                raise
             self._wake()
         return job
 
@@ -174,19 +189,39 @@ class JobPool:
     # -------------------------------------------------------------------------------- the threads
 
     def _work(self) -> None:
-        """Do one job after the other."""
-        while (job := self._next()) is not None:
+        """Do one job after the other, whatever becomes of one."""
+        while not self._stopping.is_set():
             try:
-                ended = self._do(job)
+                job = self._next()
             except Exception:
-                log.exception("job %s could not be run", job.id)
-                error = {"code": "INTERNAL", "message": "the job could not be started; try again."}
-                ended = replace(job, state="failed", error=error)
-            with self._changed:
-                del self._inboxes[job.id]
-                changes = {"state": ended.state, "error": ended.error, "ended": time.time()}
-                self.store.change(job.id, ["running"], **changes)
-                self._wake()
+                log.exception("no job could be taken from the store")
+                self._stopping.wait(STORE_SECONDS)
+                continue
+            if job is not None:
+                self._record(self._run(job))
+
+    def _run(self, job: Job) -> Job:
+        try:
+            return self._do(job)
+        except Exception:
+            log.exception("job %s could not be run", job.id)
+            error = {"code": "INTERNAL", "message": "the job could not be run; try again."}
+            return replace(job, state="failed", error=error)
+
+    def _record(self, job: Job) -> None:
+        """Write down how a job ended, when the store lets; if never, the next start finds out."""
+        changes = {"state": job.state, "error": job.error, "ended": time.time()}
+        while True:
+            try:
+                with self._changed:
+                    self.store.change(job.id, ["running"], **changes)
+                    del self._inboxes[job.id]
+                    self._wake()
+                return
+            except Exception:
+                log.exception("the end of job %s could not be recorded", job.id)
+            if self._stopping.wait(STORE_SECONDS):
+                return
 
     def _next(self) -> Job | None:
         """Wait for a job; None when the server ends."""
@@ -215,5 +250,8 @@ class JobPool:
 
     def _keep_house(self) -> None:
         while not self._stopping.is_set():
-            delete_old(self.store, self.folders, self.settings, time.time())
+            try:
+                delete_old(self.store, self.folders, self.settings, time.time())
+            except Exception:
+                log.exception("old jobs could not be deleted")
             self._stopping.wait(HOUSEKEEPING_SECONDS)

@@ -31,24 +31,25 @@ const TITLE = document.title;
 
 let asked = new AbortController();
 let judged = { key: "", asked: new AbortController() };
-let opened = 0;
+/** How many readings of data were begun: the last one counts. */
+let readings = 0;
 
 /** Load data and show them. */
 async function open(load, name, h) {
-  const turn = (opened += 1);
+  const own = (readings += 1);
   showProblem();
   showReading(true, name);
   try {
     const inspection = await load();
-    if (turn !== opened) return;
+    if (own !== readings) return;
     Object.assign(state, { name, reading: {} });
     adopt(inspection, h);
   } catch (error) {
-    if (turn !== opened) return;
+    if (own !== readings) return;
     if (error.upload) Object.assign(state, { name, reading: {} });
     refuse(error);
   } finally {
-    if (turn === opened) showReading(false);
+    if (own === readings) showReading(false);
   }
 }
 
@@ -135,21 +136,23 @@ function showData() {
 
 /** Read the data shown in another way. */
 async function reopen(reading) {
+  const own = (readings += 1);
   showProblem();
   const { data } = state.data;
   state.reading = reading;
   setBusy(find("columns-form"), true);
   try {
-    adopt(await api.inspect({ data, ...reading }), state.h);
+    const inspection = await api.inspect({ data, ...reading });
+    if (own === readings) adopt(inspection, state.h);
   } catch (error) {
-    refuse(error);
+    if (own === readings) refuse(error);
   } finally {
     setBusy(find("columns-form"), false);
   }
 }
 
 function restart() {
-  opened += 1;
+  readings += 1;
   leaveData();
   Object.assign(state, { data: null, reading: {}, series: null });
   state.tuned.clear();
