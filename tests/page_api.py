@@ -45,6 +45,11 @@ def make_page_app() -> FastAPI:
         wanted = store["token"]
         shown = request.headers.get("authorization")
         if wanted and request.url.path.startswith("/api") and shown != f"Bearer {wanted}":
+            store["wrong"] = store.get("wrong", 0) + (shown is not None)
+            if store["wrong"] > 2:
+                refusal = refuse(429, "TOKENS_WRONG", "too many wrong tokens came.")
+                refusal.headers["Retry-After"] = "37"
+                return refusal
             return refuse(401, "TOKEN", "this server asks for a token.")
         try:
             response = await call_next(request)
@@ -203,6 +208,9 @@ def add_forecast_routes(app: FastAPI, store: dict[str, Any]) -> None:
     @app.post("/api/v1/forecast")
     async def make_forecast(request: Request) -> Any:
         wanted = await request.json()
+        await asyncio.sleep(store.get("slow", 0))
+        if store.get("forecast_fails"):
+            return refuse(503, "BUSY", "the server has too much to do.")
         histories, forecasts = forecast(store, wanted)
         if request.headers["accept"] == "text/csv":
             return Response(forecasts.to_csv(index=False), media_type="text/csv")
@@ -215,6 +223,7 @@ def add_forecast_routes(app: FastAPI, store: dict[str, Any]) -> None:
     @app.post("/api/v1/growth")
     async def growth(request: Request) -> Any:
         wanted = await request.json()
+        await asyncio.sleep(store.get("slow_growth", 0))
         panel = read(store, wanted)
         season = default_season_length(panel.freq)
         predicted = ExpLSTM().predict(panel, h=wanted["h"], level=[80])
@@ -333,6 +342,11 @@ def add_job_routes(app: FastAPI, store: dict[str, Any]) -> None:
     @app.get("/api/v1/jobs/{key}")
     async def read_job(key: str) -> Any:
         return show(jobs[key])
+
+    @app.delete("/api/v1/jobs/{key}", status_code=204)
+    async def delete(key: str) -> Response:
+        del jobs[key]
+        return Response(status_code=204)
 
     @app.post("/api/v1/jobs/{key}/cancel", status_code=202)
     async def cancel(key: str) -> Any:

@@ -74,6 +74,11 @@ def test_a_worse_method_loses():
     )
 
 
+def test_a_method_that_is_out_of_all_measure_is_many_times_worse():
+    verdict = judge_losses(Model=[[1.5e12, 1.6e12, 1.4e12, 1.5e12]], Naive=[[1.0, 1.0, 1.0, 1.0]])
+    assert "error is many times higher over 4 windows" in verdict.sentence
+
+
 def test_a_method_that_cannot_be_told_apart_is_not_to_be_used():
     verdict = judge_losses(Model=[[1.5, 0.5, 1.25, 0.83]], Naive=[[1.0, 1.0, 1.0, 1.0]])
     assert verdict.outcome == "level"

@@ -51,6 +51,8 @@ def test_a_series_without_a_step_before_its_first_window_is_refused():
     with pytest.raises(DataError, match="'s1' has 9 steps, and 3 windows of 3 steps, 3 apart"):
         cut_windows(panel, h=3, n_windows=3, step_size=3)
     assert cut_windows(panel, h=3, n_windows=2, step_size=3)[0].lengths_N[1] == 3
+    with pytest.raises(DataError, match="1 window of 12 steps takes 12 and leaves no history"):
+        cut_windows(panel, h=12, n_windows=1, step_size=12)
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,9 @@ UNSCORED = "the history is no longer than a season, does not change over one, or
 NOTEWORTHY = 0.05
 """Skill from which on a difference that is not significant is worth a second look."""
 
+MANY = 10_000
+"""Per cent from which on the exact number tells nobody anything."""
+
 
 def say_verdict(verdict: "Verdict", h: int) -> str:
     """What a backtest with ``h`` steps says of one method."""
@@ -77,6 +80,8 @@ def _compare(verdict: "Verdict") -> str:
     if math.isnan(verdict.skill):
         return f"{verdict.loss:.2g} where that makes no error"
     percent = 100 * abs(verdict.skill)
+    if percent > MANY:
+        return "many times higher"
     shown = f"{percent:.0f} %" if percent >= 1 else "less than 1 %"
     return f"{shown} {'lower' if verdict.skill > 0 else 'higher'}"
 

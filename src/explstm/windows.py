@@ -65,10 +65,13 @@ def check_history(panel: Panel, h: int, n_windows: int, step_size: int) -> None:
     short_N = panel.lengths_N <= needed
     if short_N.any():
         series = int(np.argmax(short_N))
+        steps = f"{h} step{'' if h == 1 else 's'}"
+        extent = f"{n_windows} windows of {steps}, {step_size} apart, take {needed} and leave no "
+        if n_windows == 1:
+            extent = f"1 window of {steps} takes {needed} and leaves no "
         raise DataError(
             "DATA_TOO_SHORT",
-            f"series {quote(panel.ids_N[series])} has {panel.lengths_N[series]} steps, and "
-            f"{n_windows} windows of {h} steps, {step_size} apart, take {needed} and leave no "
+            f"series {quote(panel.ids_N[series])} has {panel.lengths_N[series]} steps, and {extent}"
             f"history{count_more(short_N)}; ask for fewer or shorter windows, or leave it out.",
         )
 

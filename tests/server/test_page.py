@@ -184,6 +184,7 @@ def test_a_wrong_column_is_corrected(page):
     wait_for_forecast(page)
     assert page.inner_text("#headline") == "About 10"
     assert page.inner_text("#columns-now") == "dates in “ds”, numbers in “price”"
+    assert "Only “price” is forecast. Not used: “passengers”" in page.inner_text("#findings-list")
     page.click("#columns summary")
     page.select_option("#target-col", "passengers")
     page.click("#columns-form button")
@@ -225,6 +226,138 @@ def test_missing_steps_are_filled_when_asked(page):
     assert "2 missing steps were interpolated" in page.inner_text("#findings-list")
 
 
+def test_nothing_of_the_old_data_stands_under_the_name_of_the_new(page, store):
+    choose_sample(page, "air-passengers")
+    assert page.get_attribute("#verdict", "data-tone") == "good"
+    store["slow"] = store["slow_growth"] = 1.0
+    upload(page, load_air_passengers().assign(y=7.0).to_csv(index=False), "second.csv")
+    wait_until(page, "document.getElementById('data-name').textContent === 'second.csv'")
+    assert page.get_attribute("#verdict", "data-tone") == "wait"
+    assert page.inner_text("#headline") == "Being worked out …"
+    assert page.inner_text("#headline-more") == page.inner_text("#chart-text") == ""
+    assert page.inner_text("#growth-body") == "Being worked out …"
+    assert page.locator("#chart.js-plotly-plot").count() == 0
+    assert page.locator("#numbers-table td").count() == 0
+    wait_for_forecast(page)
+    assert page.inner_text("#headline") == "About 7"
+
+
+def test_old_verdict_and_growth_go_when_a_setting_changes(page, store):
+    choose_sample(page, "air-passengers")
+    store["slow"] = 0.5
+    store["slow_growth"] = 0.5
+    page.fill("#horizon", "6")
+    page.wait_for_selector("#forecast[aria-busy=true]")
+    assert page.get_attribute("#verdict", "data-tone") == "wait"
+    assert page.inner_text("#growth-body") == "Being worked out …"
+    assert page.get_attribute("#growth-body", "aria-busy") == "true"
+    wait_for_forecast(page)
+    assert page.get_attribute("#growth-body", "aria-busy") == "false"
+
+
+def test_a_forecast_that_fails_leaves_none_of_the_one_before(page, store):
+    page.expected = [503]
+    choose_sample(page, "air-passengers")
+    store["forecast_fails"] = True
+    page.fill("#horizon", "6")
+    page.wait_for_selector("#problem:not([hidden])")
+    assert page.inner_text("#headline") == "There is none"
+    assert page.get_attribute("#verdict", "data-tone") == "open"
+    assert "Not known" in page.inner_text("#growth-body")
+
+
+def test_a_file_that_is_refused_leaves_the_data_before_as_they_are(page):
+    page.expected = [422]
+    choose_sample(page, "air-passengers")
+    body = {"error": {"code": "DATA_CORRUPT", "message": "it is broken."}, "request_id": "1"}
+    page.route("**/inspect", lambda route: route.fulfill(status=422, json=body), times=1)
+    upload(page, "x", "broken.csv")
+    page.wait_for_selector("#problem:not([hidden])")
+    assert page.inner_text("#data-name") == "Air passengers"
+    assert page.get_attribute("#verdict", "data-tone") == "good"
+    assert download(page, "csv")[0] == "Air-passengers-forecast.csv"
+
+
+def test_the_cards_of_jobs_are_there_again_when_the_server_is(page, store):
+    page.expected = []
+    store["speed"] = 0.1
+    choose_sample(page, "air-passengers")
+    card = begin(page, "torch")
+    page.wait_for_selector(f"{card}[data-state=running]")
+    page.route("**/api/v1/**", lambda route: route.abort())
+    page.uncheck("input[value='95']", force=True)
+    page.wait_for_selector("#problem:not([hidden])")
+    page.fill("#horizon", "6")
+    page.wait_for_timeout(1000)
+    assert page.locator(card).count() == 1
+    page.fill("#horizon", "12")
+    page.wait_for_timeout(600)
+    page.unroute("**/api/v1/**")
+    wait_for_forecast(page)
+    page.wait_for_selector("#problem", state="hidden")
+    wait_for_lines(page, TORCH)
+    page.said[:] = [said for said in page.said if "ERR_FAILED" not in said]
+
+
+def refuse_next(page, code: str, message: str) -> None:
+    """Let the next file be refused, as the service does."""
+    columns = [{"name": name, "examples": []} for name in ("ds", "y")]
+    choice = {"id_col": None, "time_col": "ds", "target_col": "y"}
+    upload = {"data": "upload-0", "name": "mine.csv", "columns": columns, "choice": choice}
+    body = {"error": {"code": code, "message": message}, "request_id": "1", "upload": upload}
+    page.route("**/inspect", lambda route: route.fulfill(status=422, json=body), times=1)
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "field", "said"),
+    [
+        ("DATA_NOT_A_NUMBER", "line 2: '1,5' is not a finite number; write.", "decimal", "comma"),
+        ("DATA_NOT_A_NUMBER", "line 2: '$1,500.2' is not a finite number; write.", "decimal",
+         "without signs of money"),
+        ("DATA_NOT_A_NUMBER", "line 2: 'n/a' is not a finite number; write.", "target-col",
+         "Leave cells of missing values empty"),
+        ("DATA_BAD_DATE", "line 2: 'x' is not written as ISO date; correct it.", "date-format",
+         "how they are written"),
+        ("DATA_DUPLICATE", "series A has two values; keep one.", "restart", "keep one."),
+        ("DATA_MIXED_OFFSETS", "line 3 has another zone; write all in UTC.", "restart", "in UTC."),
+    ],
+)  # fmt: skip
+def test_a_refusal_names_what_helps(page, code, message, field, said):
+    page.expected = [422]
+    refuse_next(page, code, message)
+    upload(page, "ds,y\n2020-01-01,1\n")
+    page.wait_for_selector("#problem:not([hidden])")
+    shown = page.inner_text("#problem")
+    assert said in shown and "Choose the columns below" not in shown
+    assert page.evaluate("document.activeElement.id") == field
+
+
+def test_the_decimal_sign_and_the_dates_go_with_every_request(page, server):
+    page.expected = [422]
+    refuse_next(page, "DATA_BAD_DATE", "line 2: '01.01.2020' is not written as ISO date; so.")
+    upload(page, "ds,y\n2020-01-01,1\n")
+    page.wait_for_selector("#problem:not([hidden])")
+    server.store["data"]["upload-0"] = load_air_passengers()
+    sent = []
+    page.on("request", lambda asked: sent.append((asked.url, asked.post_data)))
+    page.select_option("#decimal", ",")
+    page.select_option("#date-format", "%d.%m.%Y")
+    page.click("#columns-form button")
+    wait_for_forecast(page)
+    begin(page, "torch")
+    wait_for_lines(page, TORCH)
+    posted = {url.rpartition("/")[2]: body for url, body in sent if body}
+    assert set(posted) == {"inspect", "forecast", "growth", "backtest", "jobs"}
+    for body in posted.values():
+        assert '"decimal":","' in body and '"date_format":"%d.%m.%Y"' in body
+
+
+def test_only_files_that_the_server_reads_are_offered(page):
+    offered = page.get_attribute("#file", "accept").split(",")
+    assert {".csv", ".tsv", ".txt", ".parquet", ".arrow"} <= set(offered)
+    assert ".gz" not in offered
+
+
 def test_names_are_shown_as_text(page):
     table = load_air_passengers().assign(unique_id=HOSTILE)
     more = load_air_passengers().assign(unique_id="other")
@@ -257,6 +390,39 @@ def test_a_log_scale_says_what_it_cannot_show(page):
     wait_for_forecast(page)
     page.check("input[value=log]", force=True)
     wait_until(page, "document.getElementById('scale-note').textContent.includes('2 values')")
+
+
+def test_a_log_scale_that_can_show_nothing_is_not_taken(page):
+    upload(page, load_air_passengers().assign(y=lambda t: -t.y).to_csv(index=False))
+    wait_for_forecast(page)
+    page.click("input[value=log]", force=True)
+    wait_until(page, "document.getElementById('scale-note').textContent.includes('stays linear')")
+    assert page.is_checked("input[value=linear]")
+    assert page.evaluate("chart._fullLayout.yaxis.type") == "linear"
+
+
+def test_large_numbers_are_told_as_people_say_them(page):
+    table = load_air_passengers().assign(y=lambda t: 1e6 * t.y)
+    upload(page, table.to_csv(index=False))
+    wait_for_forecast(page)
+    assert re.fullmatch(r"About [\d.]+ million", page.inner_text("#headline"))
+    ticks = page.locator("#chart .ytick text").all_text_contents()
+    assert "400M" in ticks and not any("e" in tick for tick in ticks)
+    texts = page.evaluate("chart.data.find(t => t.name === 'Past').text")
+    assert texts[-1] == "432 million"
+    page.check("input[value=log]", force=True)
+    wait_until(page, "chart._fullLayout.yaxis.type === 'log'")
+    assert not any("e" in tick for tick in page.locator("#chart .ytick text").all_text_contents())
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [("9e8", "900 million"), ("-8.94e14", "−894 trillion"), ("8.94e20", "8.94 × 10²⁰"),
+     ("2e-7", "2 × 10⁻⁷"), ("1234000", "1,234,000"), ("0.01234", "0.01234"), ("0", "0")],
+)  # fmt: skip
+def test_a_number_is_written_for_people(page, value, text):
+    words = "document.querySelector('script[type=module]').src.replace('app.js', 'words.js')"
+    assert page.evaluate(f"import({words}).then(words => words.number({value}))") == text
 
 
 def test_settings_act_at_once(page):
@@ -444,12 +610,30 @@ def test_work_is_found_again_by_who_comes_back(page, store):
     page.click("#restart")
     item = "#earlier-jobs li:first-child"
     page.wait_for_selector(f"{item}[data-state=interrupted]")
-    assert page.inner_text(f"{item} strong") == "Fine-tuning in PyTorch, 12 steps ahead"
+    assert page.inner_text(f"{item} strong") == (
+        "Fine-tuning in PyTorch of Air passengers (1 series), 12 steps ahead"
+    )
     page.click(f"{item} button:has-text('Go on from where it stopped')")
     page.wait_for_selector(f"{item}[data-state=done]")
     with page.expect_download() as saved:
         page.click(f"{item} button:has-text('Forecast as CSV')")
     assert saved.value.suggested_filename == "forecast.csv"
+
+
+def test_earlier_work_is_deleted_when_that_was_meant(page, server):
+    choose_sample(page, "sales")
+    card = begin(page, "torch")
+    page.wait_for_selector(f"{card}[data-state=done]")
+    page.click("#restart")
+    job = list(server.store["jobs"])[-1]
+    item = f"[data-earlier={job}]"
+    page.wait_for_selector(item)
+    assert "of Sales that grow (40 series)" in page.inner_text(f"{item} strong")
+    page.click(f"{item} button:has-text('Delete')")
+    assert job in server.store["jobs"]
+    page.click(f"{item} button:has-text('Delete for good')")
+    page.wait_for_selector(item, state="detached")
+    assert job not in server.store["jobs"]
 
 
 def test_a_job_that_fails_says_why(page, store):
@@ -682,6 +866,13 @@ def test_the_csv_is_the_forecast(page, expected):
     assert table.iloc[:, 2:].to_numpy() == pytest.approx(expected.iloc[:, 2:].to_numpy())
 
 
+def test_files_are_called_after_the_data_without_their_ending(page):
+    upload(page, load_air_passengers().to_csv(index=False), "s200.csv")
+    wait_for_forecast(page)
+    assert download(page, "csv")[0] == "s200-forecast.csv"
+    assert download(page, "svg")[0] == "s200-forecast.svg"
+
+
 def test_the_pictures_hold_the_chart(page):
     choose_sample(page, "air-passengers")
     _, png = download(page, "png")
@@ -719,6 +910,24 @@ def test_a_server_with_a_token_asks_for_it_once(page, store):
     wait_for_forecast(page)
     begin(page, "torch")
     page.wait_for_selector("#jobs .job[data-state=done]")
+
+
+def test_a_wrong_token_is_said_to_be_wrong(page, store):
+    store["token"], store["wrong"] = "a-long-secret-token", 0
+    page.expected = [401, 401, 401, 429]
+    page.click("[data-sample=air-passengers]")
+    page.wait_for_selector("#token[open]")
+    assert not page.is_visible("#token-wrong")
+    for _ in range(2):
+        page.fill("#token-value", "another")
+        page.keyboard.press("Enter")
+        page.wait_for_selector("#token-wrong", state="visible")
+        assert page.inner_text("#token-wrong") == "That was not the right token."
+        assert page.input_value("#token-value") == ""
+    page.fill("#token-value", "a third")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#problem:not([hidden])")
+    assert page.inner_text("#problem").startswith("Too many wrong tokens came from here. Wait 37 s")
 
 
 def test_the_document_holds_no_script_and_no_style(page):

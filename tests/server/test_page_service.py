@@ -67,6 +67,30 @@ def fetch(page, button: str) -> bytes:
     return Path(saved.value.path()).read_bytes()
 
 
+def test_a_file_as_germans_write_it_is_read(service):
+    months = pd.date_range("2018-01-01", periods=48, freq="MS")
+    lines = [f"{day:%d.%m.%Y};{100 + i},5" for i, day in enumerate(months)]
+    file = {"name": "umsatz.csv", "mimeType": "text/csv",
+            "buffer": "\n".join(["Monat;Umsatz", *lines]).encode()}  # fmt: skip
+    page = open_page(service.browser)
+    page.set_default_timeout(60_000)
+    page.goto(service.address)
+    page.wait_for_selector("[data-sample]")
+    page.set_input_files("#file", files=[file])
+    page.wait_for_selector("#problem:not([hidden])")
+    assert "Choose under “Decimal sign” the comma" in page.inner_text("#problem")
+    page.select_option("#decimal", ",")
+    page.click("#columns-form button")
+    said = "document.getElementById('problem').textContent"
+    wait_until(page, f"{said}.includes('“Dates are written as”')")
+    page.select_option("#date-format", "%d.%m.%Y")
+    page.click("#columns-form button")
+    wait_for_forecast(page)
+    assert page.inner_text("#data-shape") == "1 series, 48 rows, monthly"
+    assert page.evaluate(f"({LINES}).Past.at(-1)") == 147.5
+    page.close()
+
+
 def test_the_chart_is_what_the_api_answers(shown, answer):
     forecast = answer["forecast"]
     assert shown.evaluate(LINES)["Forecast"][1:] == pytest.approx(forecast["ExpLSTM"])

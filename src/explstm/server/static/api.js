@@ -23,7 +23,7 @@ export class Failure extends Error {
 /** Asks the user for the token; set by {@link onTokenNeeded}. */
 let askToken = async () => null;
 
-/** @param {() => Promise<string|null>} ask How to ask the user for the token. */
+/** @param {(wrong: boolean) => Promise<string|null>} ask How to ask for it, after a wrong one or not. */
 export function onTokenNeeded(ask) {
   askToken = ask;
 }
@@ -38,11 +38,13 @@ export function onTokenNeeded(ask) {
 export async function request(path, options = {}) {
   let response = await attempt(path, options);
   while (response.status === 401) {
-    const token = await askToken();
+    const wrong = Boolean(sessionStorage.getItem(TOKEN));
+    const token = await askToken(wrong);
     if (!token) break;
     sessionStorage.setItem(TOKEN, token);
     response = await attempt(path, options);
   }
+  if (response.status === 429) sessionStorage.removeItem(TOKEN);
   if (!response.ok) throw await readFailure(response);
   return response;
 }
@@ -61,6 +63,11 @@ async function attempt(path, options) {
 async function readFailure(response) {
   const status = response.status;
   const body = await response.json().catch(() => null);
+  const seconds = response.headers.get("Retry-After");
+  if (body?.error?.code === "TOKENS_WRONG") {
+    const wait = seconds ? `${seconds} seconds` : "a minute";
+    return new Failure(`Too many wrong tokens came from here. Wait ${wait}, then load this page again and give the right one.`, { code: body.error.code, status });
+  }
   const message = body?.error?.message ?? `The server answered with the status ${status}.`;
   return new Failure(sentence(message), { code: body?.error?.code, status, upload: body?.upload });
 }
@@ -112,6 +119,7 @@ export const createJob = (wanted) => postJson("/jobs", wanted);
 export const listJobs = () => getJson("/jobs");
 export const readJob = (id) => getJson(job(id));
 export const cancelJob = (id) => request(`${job(id)}/cancel`, { method: "POST" });
+export const deleteJob = (id) => request(job(id), { method: "DELETE" });
 export const resumeJob = (id) => getJson(`${job(id)}/resume`, { method: "POST" });
 /** What came of a job, with the forecast of one series. */
 export const readResult = (id, series) => getJson(`${job(id)}/result?${new URLSearchParams({ series })}`);

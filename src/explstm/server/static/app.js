@@ -5,26 +5,28 @@
  */
 
 import * as api from "./api.js";
-import { countUnloggable, drawChart } from "./chart.js";
+import { canLog, clearChart, countUnloggable, drawChart } from "./chart.js";
 import { askForColumns, showColumns, showFindings, wireColumns } from "./columns.js";
 import { announce, find, setBusy, showProblem } from "./dom.js";
 import { showEarlier } from "./earlier.js";
-import { sayForecast } from "./forecast.js";
-import { showGrowth } from "./growth.js";
-import { forgetView, keepView, keptView } from "./keep.js";
+import { awaitForecast, sayForecast, sayNoForecast } from "./forecast.js";
+import { awaitGrowth, sayNoGrowth, showGrowth } from "./growth.js";
+import { forgetView, keepName, keepView, keptView } from "./keep.js";
 import { showNumbers } from "./numbers.js";
 import { showPicker, wirePicker } from "./picker.js";
-import { readSettings, setHorizon, setSeason, takeSettings, wireSettings } from "./settings.js";
+import { readSettings, setHorizon, setScale, setSeason, takeSettings, wireSettings } from "./settings.js";
 import { forecastRequest, rowsOf, state } from "./state.js";
 import { wireTaking } from "./take.js";
 import { askForToken } from "./token.js";
 import { comeBack, forgetTuned, layOver, wireTuning } from "./tune.js";
 import { sayAll } from "./tuned.js";
 import { extent, showReading, showSamples, wireUpload } from "./upload.js";
-import { planTest, showVerdict } from "./verdict.js";
+import { awaitVerdict, planTest, sayNoVerdict, showVerdict } from "./verdict.js";
 import { rhythm } from "./words.js";
 
 const HISTORY = 5000;
+/** After so many milliseconds a server that did not answer is asked again. */
+const RETRY = 3000;
 const TITLE = document.title;
 
 let asked = new AbortController();
@@ -53,6 +55,7 @@ async function open(load, name, h) {
 
 /** Take an Inspection as the data shown. */
 function adopt(inspection, h) {
+  leaveData();
   state.data = inspection;
   const { id_col: id, time_col: time, target_col: target } = inspection.choice;
   state.reading = {
@@ -63,6 +66,8 @@ function adopt(inspection, h) {
   };
   state.series = inspection.page.series[0].unique_id;
   setHorizon(h);
+  forgetTuned();
+  keepName(inspection, state.name);
   showData();
   find("columns").open = false;
   refresh();
@@ -93,9 +98,26 @@ async function takeUp(view) {
 /** Say why data cannot be read and, where other columns may help, ask for them. */
 function refuse(error) {
   if (!error.upload) return showProblem(error.message);
+  leaveData();
   state.data = { ...error.upload, n_series: 0 };
   showData();
   askForColumns(error);
+}
+
+/** Take away whatever was said of the data before: none of it may stand under another name. */
+function leaveData() {
+  asked.abort();
+  stopJudging();
+  state.shown = null;
+  clearChart();
+  awaitForecast();
+  awaitVerdict();
+  awaitGrowth();
+}
+
+function stopJudging() {
+  judged.asked.abort();
+  judged.key = "";
 }
 
 function showData() {
@@ -131,10 +153,8 @@ async function reopen(reading) {
 
 function restart() {
   readings += 1;
-  asked.abort();
-  judged.asked.abort();
-  judged.key = "";
-  Object.assign(state, { data: null, reading: {}, series: null, shown: null });
+  leaveData();
+  Object.assign(state, { data: null, reading: {}, series: null });
   state.tuned.clear();
   forgetView();
   document.title = TITLE;
@@ -152,8 +172,12 @@ async function refresh() {
   asked = new AbortController();
   const { signal } = asked;
   keepView();
-  forgetTuned();
   setBusy(find("forecast"), true);
+  awaitGrowth();
+  if (JSON.stringify(planTest()) !== judged.key) {
+    stopJudging();
+    awaitVerdict();
+  }
   try {
     const wanted = { ...forecastRequest(), series: [state.series], history: HISTORY };
     const answer = await api.forecast(wanted, signal);
@@ -162,6 +186,7 @@ async function refresh() {
       forecast: rowsOf(answer.forecast, state.series),
     };
     showProblem();
+    forgetTuned();
     await layOver();
     await redraw();
     comeBack();
@@ -169,10 +194,23 @@ async function refresh() {
     judge();
     showGrowth(signal);
   } catch (error) {
-    if (error.name !== "AbortError") showProblem(error.message);
+    if (error.name !== "AbortError" && !signal.aborted) fail(error, signal);
   } finally {
     if (!signal.aborted) setBusy(find("forecast"), false);
   }
+}
+
+/** Say that there is no forecast; once a server that is away is back, there is one. */
+function fail(error, signal) {
+  const away = error.code === "NO_ANSWER";
+  stopJudging();
+  state.shown = null;
+  clearChart();
+  sayNoForecast();
+  sayNoVerdict();
+  sayNoGrowth();
+  showProblem(away ? `${error.message} This page goes on by itself when it answers again.` : error.message);
+  if (away) setTimeout(() => signal.aborted || refresh(), RETRY);
 }
 
 /** Test on the past, unless that was done already. */
@@ -185,6 +223,7 @@ function judge() {
 }
 
 async function redraw() {
+  if (!state.shown) return;
   sayForecast();
   showNumbers();
   sayAll();
@@ -193,12 +232,16 @@ async function redraw() {
 
 /** Draw on the scale chosen, and say what it cannot show. */
 async function drawScaled() {
+  if (!state.shown) return keepView();
+  const refused = state.scale === "log" && !canLog();
+  if (refused) setScale("linear");
   keepView();
   const lost = state.scale === "log" ? countUnloggable() : 0;
   const notes = { linear: "Equal steps are equal amounts.", log: "Equal steps are equal ratios: steady growth is a straight line." };
-  find("scale-note").textContent = lost
-    ? `${notes.log} ${lost} values at or below zero cannot be shown on it.`
-    : notes[state.scale];
+  const below = lost === 1 ? "1 value at or below zero" : `${lost} values at or below zero`;
+  find("scale-note").textContent = refused
+    ? "A log scale shows values above zero alone, and here are none: the scale stays linear."
+    : lost ? `${notes.log} ${below} cannot be shown on it.` : notes[state.scale];
   await drawChart();
 }
 

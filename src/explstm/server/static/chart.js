@@ -13,6 +13,8 @@ import { listTraces, recent } from "./traces.js";
 const PAPER = { "--ink": "#1d2025", "--line": "#d5d9df", "--quiet": "#5a616c", "--paper": "#ffffff",
   "--chart-1": "#0b5fa5", "--chart-2": "#b84a00", "--chart-3": "#00795a" };
 const NARROW = 520;
+/** From so large on, marks of an axis are shortened: 1 million is where ",~g" would write 1e+6. */
+const LARGE = 1e6;
 /** Height that a line of the legend takes on a narrow screen; each method has one. */
 const LEGEND_LINE = 24;
 
@@ -29,6 +31,14 @@ export async function drawChart() {
   await window.Plotly.react("chart", traces, layout, { responsive: true, displayModeBar: false, scrollZoom: false });
 }
 
+/** Show nothing. */
+export function clearChart() {
+  const chart = find("chart");
+  if (!chart.classList.contains("js-plotly-plot")) return;
+  window.Plotly.purge(chart);
+  chart.classList.remove("js-plotly-plot");
+}
+
 /**
  * The chart as a picture on white.
  *
@@ -37,6 +47,7 @@ export async function drawChart() {
  * @returns {Promise<Blob>}
  */
 export async function exportChart(format, methods = visibleMethods()) {
+  if (!state.shown) throw new Error("There is no forecast to draw yet.");
   const { traces, layout } = describe(PAPER, false, methods);
   const size = { width: 1200, height: 640 };
   const figure = { data: traces, layout: { ...layout, ...size, autosize: false, paper_bgcolor: "#ffffff" } };
@@ -50,6 +61,9 @@ function toBlob(address) {
   const bytes = encoding ? Uint8Array.from(text, (sign) => sign.charCodeAt(0)) : text;
   return new Blob([bytes], { type });
 }
+
+/** Whether a log scale can show anything of the past. */
+export const canLog = () => recent(state.shown.history, false).y.some((y) => y > 0);
 
 /** How many values so far a log scale cannot show. */
 export function countUnloggable() {
@@ -82,8 +96,15 @@ function lay(colours, narrow, methods) {
       ...(narrow && { entrywidth: 0.48, entrywidthmode: "fraction" }),
     },
     xaxis: { ...axis, showgrid: false, range: [recent(state.shown.history, narrow).ds[0], state.shown.forecast.ds.at(-1)] },
-    yaxis: { ...axis, ...(state.scale === "log" ? tickLog(methods, narrow) : { tickformat: ",~g", nticks: narrow ? 5 : 8 }) },
+    yaxis: { ...axis, ...(state.scale === "log" ? tickLog(methods, narrow) : tickLinear(methods, narrow)) },
   };
+}
+
+/** A linear axis: "500M" and "5B" where values are large, plain numbers elsewhere. */
+function tickLinear(methods, narrow) {
+  const shown = [...recent(state.shown.history, narrow).y, ...methods.flatMap((method) => columnsOf(method)[ALIAS])];
+  const large = shown.some((y) => Math.abs(y) >= LARGE);
+  return { nticks: narrow ? 5 : 8, ...(large ? { tickformat: "", exponentformat: "B" } : { tickformat: ",~g" }) };
 }
 
 /** A log axis: marks at 1, 2 and 5 where few powers of ten are shown, else at those alone. */
@@ -91,5 +112,6 @@ function tickLog(methods, narrow) {
   const medians = methods.flatMap((method) => columnsOf(method)[ALIAS]);
   const shown = [...recent(state.shown.history, narrow).y, ...medians].filter((y) => y > 0);
   const powers = Math.log10(Math.max(...shown) / Math.min(...shown));
-  return { type: "log", tickformat: ",~g", ...(powers < 3 ? { dtick: "D2" } : { tickformat: "~s" }) };
+  const large = powers >= 3 || Math.max(...shown) >= LARGE;
+  return { type: "log", tickformat: ",~g", ...(powers < 3 ? { dtick: "D2" } : {}), ...(large && { tickformat: "", exponentformat: "B" }) };
 }

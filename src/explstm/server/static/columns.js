@@ -17,6 +17,8 @@ export function showColumns(upload, reading) {
   fill(find("target-col"), upload.columns, target);
   fill(find("id-col"), upload.columns, id, "nothing: it is one series");
   find("fill").value = reading.fill ?? "error";
+  find("decimal").value = reading.decimal ?? ".";
+  find("date-format").value = reading.date_format ?? "";
   const parts = [`dates in “${time ?? "?"}”`, `numbers in “${target ?? "?"}”`];
   if (id) parts.push(`series named by “${id}”`);
   find("columns-now").textContent = parts.join(", ");
@@ -31,14 +33,41 @@ function fill(select, columns, chosen, none) {
   select.value = chosen ?? NONE;
 }
 
+/** Field where a failure can be mended, and how; where there is none, the file has to be corrected. */
+const REMEDIES = {
+  DATA_GAP: ["fill", "Choose under “Missing steps” what becomes of them."],
+  DATA_BAD_DATE: ["date-format", "Choose under “Dates are written as” how they are written in the file, or another column of dates. Names of months are read in English."],
+  DATA_CODED_DATE: ["date-format", "Choose under “Dates are written as” how they are written in the file."],
+  DATA_COLUMN_MISSING: ["time-col", "Choose the columns below, and how their dates and numbers are written."],
+  ...Object.fromEntries(
+    ["DATA_COLUMN_TWICE", "DATA_COLUMN_TYPE", "DATA_ALL_MISSING", "DATA_BAD_ID", "COLUMN_TAKEN"]
+      .map((code) => [code, ["time-col", "Choose the columns below."]]),
+  ),
+};
+
+/** What stands in the cell that a message speaks of. */
+const quoted = (message) => /: (['"])(.*?)\1 is not a finite number/.exec(message)?.[2] ?? "";
+
+/** A number that is none may be one with a comma, with thousands set apart, or a word. */
+function mendNumber(message) {
+  const text = quoted(message);
+  const other = find("decimal").value === "." ? "comma" : "point";
+  if (/^[+-]?\d*[.,]\d+$/.test(text)) return ["decimal", `Choose under “Decimal sign” the ${other}.`];
+  if (/\d/.test(text)) {
+    return ["decimal", "Write numbers without signs of money and without signs between thousands, such as 1234.56, and choose the decimal sign below."];
+  }
+  return ["target-col", "Leave cells of missing values empty in the file, or choose another column of numbers."];
+}
+
 /** Say why data could not be read, in the words of this form, and go where it can be mended. */
 export function askForColumns({ code, message }) {
-  const gap = code === "DATA_GAP";
-  const remedy = gap ? "Choose under “Missing steps” what becomes of them." : "Choose the columns below.";
+  const [field, remedy] = (code === "DATA_NOT_A_NUMBER" ? mendNumber(message) : REMEDIES[code]) ?? [];
   const end = message.lastIndexOf("; ");
-  showProblem(`${end < 0 ? message : `${message.slice(0, end)}.`} ${remedy}`);
+  const found = remedy && end >= 0 ? `${message.slice(0, end)}.` : message;
+  showProblem(remedy ? `${found} ${remedy}` : `${found} Then choose the file again.`);
   find("columns").open = true;
-  find(gap ? "fill" : "time-col").focus();
+  if (field) find(field).focus();
+  else find("restart").focus();
 }
 
 /** @param {(reading: object) => void} reopen Takes how to read the data from now on. */
@@ -51,6 +80,8 @@ export function wireColumns(reopen) {
       ...(find("target-col").value && { target_col: find("target-col").value }),
       ...(id ? { id_col: id } : { one_series: true }),
       fill: find("fill").value,
+      ...(find("decimal").value !== "." && { decimal: find("decimal").value }),
+      ...(find("date-format").value && { date_format: find("date-format").value }),
     });
   });
 }
@@ -60,8 +91,25 @@ export function showFindings(inspection) {
   const found = inspection.sentences.length
     ? inspection.sentences
     : ["No gaps and no duplicates were found, and nothing was repaired."];
-  const items = [sayExtent(inspection), saySeason(inspection), ...found].map((text) => make("li", {}, text));
+  const items = [sayExtent(inspection), saySeason(inspection), ...sayUnused(inspection), ...found].map((text) => make("li", {}, text));
   find("findings-list").replaceChildren(...items);
+}
+
+const NUMBER = /^\s*[+-]?(\d+[.,]?\d*|[.,]\d+)([eE][+-]?\d+)?\s*$/;
+const MOST_NAMED = 5;
+
+/** Columns of numbers that are not forecast, for only one is. */
+function sayUnused({ columns, choice }) {
+  const taken = Object.values(choice);
+  const isNumber = ({ examples }) => {
+    const filled = examples.filter((text) => text.trim());
+    return filled.length > 0 && filled.every((text) => NUMBER.test(text));
+  };
+  const unused = columns.filter((column) => !taken.includes(column.name) && isNumber(column));
+  if (!unused.length) return [];
+  const names = unused.slice(0, MOST_NAMED).map(({ name }) => `“${name}”`).join(", ");
+  const more = unused.length > MOST_NAMED ? ` and ${whole(unused.length - MOST_NAMED)} more` : "";
+  return [`Only “${choice.target_col}” is forecast. Not used: ${names}${more}; choose another under “Columns”.`];
 }
 
 /** How many values there are, how often, and from when to when. */

@@ -4,7 +4,8 @@
  */
 
 import * as api from "./api.js";
-import { find, make, showProblem } from "./dom.js";
+import { announce, find, make, showProblem } from "./dom.js";
+import { keptNames } from "./keep.js";
 import { followJob } from "./follow.js";
 import { save } from "./save.js";
 import { count } from "./words.js";
@@ -26,17 +27,23 @@ const TIME = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: 
 
 /** Show the newest jobs; nothing where there are none. */
 export async function showEarlier() {
-  const { jobs } = await api.listJobs();
+  const [{ jobs }, samples] = await Promise.all([api.listJobs(), api.listSamples()]);
+  const names = keptNames();
+  const nameData = ({ data, sample }) => {
+    const known = sample ? samples.find(({ name }) => name === sample) : names[data];
+    if (!known) return sample ? `sample ${sample}` : "a file sent before";
+    return `${known.title ?? known.name} (${count(known.n_series, "series", "series")})`;
+  };
   find("earlier").hidden = !jobs.length;
-  find("earlier-jobs").replaceChildren(...jobs.slice(0, SHOWN).map(makeItem));
+  find("earlier-jobs").replaceChildren(...jobs.slice(0, SHOWN).map((job) => makeItem(job, nameData(job.request))));
 }
 
-function makeItem(job) {
+function makeItem(job, data) {
   const item = make("li", { class: "job", "data-state": job.state, "data-earlier": job.id });
   const update = (now) => {
     item.dataset.state = now.state;
     item.replaceChildren(
-      make("strong", {}, describe(now)),
+      make("strong", {}, describe(now, data)),
       make("span", {}, `${TIME.format(new Date(1000 * now.created))}: ${STATES[now.state]}`),
       ...(now.error ? [make("p", { class: "hint" }, now.error.message)] : []),
       make("div", { class: "buttons" }, ...listActions(now, update)),
@@ -46,10 +53,9 @@ function makeItem(job) {
   return item;
 }
 
-function describe({ kind, request }) {
+function describe({ kind, request }, data) {
   const where = request.backend ? ` in ${BACKENDS[request.backend]}` : "";
-  const of = request.sample ? `, sample ${request.sample}` : "";
-  return `${KINDS[kind] ?? kind}${where}, ${count(request.h, "step")} ahead${of}`;
+  return `${KINDS[kind] ?? kind}${where} of ${data}, ${count(request.h, "step")} ahead`;
 }
 
 function listActions(job, update) {
@@ -66,7 +72,26 @@ function listActions(job, update) {
     update(await followJob(job.id, {}, new AbortController().signal));
   });
   const runs = ["queued", "running"].includes(job.state);
-  return [...fetches, ...(job.can_resume ? [again] : []), ...(runs ? [stop] : [])];
+  const rest = runs ? [stop] : [makeDelete(job.id)];
+  return [...fetches, ...(job.can_resume ? [again] : []), ...rest];
+}
+
+/** A button that deletes when it is pressed a second time, for nothing brings the work back. */
+function makeDelete(id) {
+  let sure = false;
+  const button = act("Delete", async () => {
+    if (!sure) {
+      sure = true;
+      button.textContent = "Delete for good";
+      return;
+    }
+    await api.deleteJob(id);
+    await showEarlier();
+    const next = find("earlier-jobs").querySelector("button") ?? find("file");
+    next.focus();
+    announce("Deleted.");
+  });
+  return button;
 }
 
 function act(text, run) {

@@ -5,6 +5,21 @@ import { ALIAS, METHODS, columnsOf, levelsOf, visibleMethods } from "./methods.j
 import { state } from "./state.js";
 import { count, moment, number, percent, period } from "./words.js";
 
+const say = (title, headline, more) => {
+  find("forecast-title").textContent = title;
+  find("headline").textContent = headline;
+  find("headline-more").textContent = more;
+  find("chart-text").textContent = "";
+  find("numbers-table").replaceChildren();
+  find("numbers-tuned").replaceChildren();
+};
+
+/** Say that a forecast is on its way, in place of the one before. */
+export const awaitForecast = () => say("Forecast", "Being worked out …", "");
+
+/** Say that there is none. */
+export const sayNoForecast = () => say("Forecast", "There is none", "It could not be made: see above.");
+
 /** Say the forecast of the series shown. */
 export function sayForecast() {
   const { history, forecast } = state.shown;

@@ -16,10 +16,24 @@ const COURSES = {
 /** Growth to more than so many times the size within a year is not told per year. */
 const MOST_PER_YEAR = 10;
 
+const say = (text) => find("growth-body").replaceChildren(make("p", { class: "quiet" }, text));
+
+/** Say that it is on its way, in place of the one before. */
+export function awaitGrowth() {
+  setBusy(find("growth-body"), true);
+  say("Being worked out …");
+}
+
+/** Say that there is none. */
+export function sayNoGrowth() {
+  setBusy(find("growth-body"), false);
+  say("Not known: there is no forecast to measure it by.");
+}
+
 /** Ask for the growth of the series shown, and show it. */
 export async function showGrowth(signal) {
   const body = find("growth-body");
-  setBusy(body, true);
+  awaitGrowth();
   try {
     const answer = await measureGrowth({ ...source(), h: state.h, series: [state.series] }, signal);
     const [facts] = answer.facts;
@@ -29,9 +43,9 @@ export async function showGrowth(signal) {
       make("details", {}, make("summary", {}, "In full sentences"), ...sentences.map((text) => make("p", {}, text))),
     );
   } catch (error) {
-    if (error.name !== "AbortError") body.replaceChildren(make("p", { class: "quiet" }, error.message));
+    if (error.name !== "AbortError") say(error.message);
   } finally {
-    setBusy(body, false);
+    if (!signal.aborted) setBusy(body, false);
   }
 }
 

@@ -1,12 +1,15 @@
 /**
  * What a reload of the tab takes up again: which data, how they are read, the settings, the jobs.
- * Contract: no value of the data is kept here, only the id that the server knows them by; another
+ * Contract: no value of the data is kept here, only the id that the server knows them by and what
+ * they are called; another
  * tab, or this one when it is closed, knows nothing of it.
  */
 
 import { state } from "./state.js";
 
 const KEY = "explstm-view";
+const NAMES = "explstm-names";
+const MOST_NAMES = 100;
 const MOST_JOBS = 20;
 
 function read() {
@@ -34,7 +37,31 @@ export function keepView() {
   write({ ...read(), view: { data: state.data.data, name, reading, series, h, level, season, scale } });
 }
 
-/** Keep nothing. */
+/**
+ * What this tab knows data as, by the id that the server has for them.
+ *
+ * @returns {Record<string, {name: string, n_series: number}>}
+ */
+export function keptNames() {
+  try {
+    return JSON.parse(sessionStorage.getItem(NAMES)) ?? {};
+  } catch {
+    return {};
+  }
+}
+
+/** Keep what data are called, for a list of earlier work. */
+export function keepName({ data, n_series }, name) {
+  const { [data]: _, ...others } = keptNames();
+  const kept = [...Object.entries(others), [data, { name, n_series }]].slice(-MOST_NAMES);
+  try {
+    sessionStorage.setItem(NAMES, JSON.stringify(Object.fromEntries(kept)));
+  } catch {
+    // Refused, or full: then the list names no file.
+  }
+}
+
+/** Keep nothing of the view. */
 export function forgetView() {
   sessionStorage.removeItem(KEY);
 }

@@ -47,6 +47,11 @@ export function takeSettings({ h, level, season, scale }) {
   find("horizon").value = h;
   find("season").value = season ?? "";
   for (const box of document.querySelectorAll("input[name=level]")) box.checked = level.includes(Number(box.value));
+  setScale(scale);
+}
+
+/** @param {"linear"|"log"} scale Which to choose. */
+export function setScale(scale) {
   for (const choice of document.querySelectorAll("input[name=scale]")) choice.checked = choice.value === scale;
   state.scale = scale;
 }

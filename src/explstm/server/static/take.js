@@ -9,7 +9,7 @@ import { readProgress } from "./progress.js";
 import { save } from "./save.js";
 import { forecastRequest, state } from "./state.js";
 import { planTest } from "./verdict.js";
-import { fileName } from "./words.js";
+import { fileName, stem } from "./words.js";
 
 const MAKERS = {
   csv: () => api.forecastFile(forecastRequest(), "text/csv"),
@@ -31,7 +31,7 @@ async function take(what) {
   note.textContent = what === "report" ? "Making the report …" : "";
   try {
     const blob = await MAKERS[what]();
-    const of = ["png", "svg"].includes(what) && state.data.n_series > 1 ? `${state.name}-${state.series}` : state.name;
+    const of = ["png", "svg"].includes(what) && state.data.n_series > 1 ? `${stem(state.name)}-${state.series}` : stem(state.name);
     save(blob, `${fileName(of)}-${ENDINGS[what]}`);
     note.textContent = "Saved to your downloads.";
   } catch (error) {

@@ -5,6 +5,7 @@
 
 import { ALIAS, METHODS, columnsOf, hasRanges, levelsOf } from "./methods.js";
 import { state } from "./state.js";
+import { number } from "./words.js";
 
 /** A long past is cut in the drawing, not in the data: so many horizons, and so many steps at least. */
 const PAST = { wide: [8, 200], narrow: [5, 96] };
@@ -41,7 +42,7 @@ const MOST_MARKERS = 16;
 const rank = (method, place = 0) => 10 * (1 + Object.keys(METHODS).indexOf(method)) + place;
 
 function line(x, y, about, style) {
-  return { x, y, ...about, mode: "lines", line: style, hovertemplate: "%{y:,.4~g}" };
+  return { x, y, ...about, mode: "lines", line: style, text: y.map(number), hovertemplate: "%{text}" };
 }
 
 function drawMedian(method, last, colours, narrow) {

@@ -67,7 +67,8 @@ export async function layOver() {
   const { series } = state;
   const fetched = [...state.tuned.values()].map(async (tuned) => {
     if (tuned.series === series) return;
-    const { forecast, summary } = await api.readResult(tuned.job, series);
+    const { forecast, summary } = await readOrForget(tuned, series);
+    if (!forecast) return;
     // A table of a job holds texts; where steps are numbered, they are numbers everywhere else.
     const ds = typeof state.data.freq === "number" ? forecast.ds.map(Number) : forecast.ds;
     Object.assign(tuned, { series, shown: { ...forecast, ds }, sentences: summary?.sentences ?? [] });
@@ -75,11 +76,23 @@ export async function layOver() {
   await Promise.all(fetched);
 }
 
+/** The result of a job; one that the server no longer has is laid over no more. */
+async function readOrForget(tuned, series) {
+  try {
+    return await api.readResult(tuned.job, series);
+  } catch (error) {
+    if (error.status !== 404) throw error;
+    for (const [backend, other] of state.tuned) if (other === tuned) state.tuned.delete(backend);
+    tuned.card.item.remove();
+    return {};
+  }
+}
+
 async function begin(backend) {
   if (!find("steps").reportValidity()) return;
   const steps = find("steps").value ? Number(find("steps").value) : null;
   const wanted = { kind: "fine-tune", backend, ...forecastRequest(), level: LEVELS, ...(steps && { max_steps: steps }) };
-  const key = asked;
+  const key = keyNow();
   const begun = api.createJob(wanted);
   begun.then(({ id }) => keepJob(key, { kind: "fine-tune", backend, id, steps }), () => {});
   await Promise.race([watch(begun, backend, steps), begun.catch(() => {})]);

@@ -13,7 +13,7 @@ import { METHODS, columnsOf, tunedMethods } from "./methods.js";
 import { save } from "./save.js";
 import { state } from "./state.js";
 import { UNTESTED, sayTested, testTuned } from "./tested.js";
-import { fileName } from "./words.js";
+import { fileName, stem } from "./words.js";
 
 /**
  * Fill the card of a forecast that was fine-tuned.
@@ -57,7 +57,7 @@ async function begin(backend, tuned, key, id) {
 
 /** Say what each forecast says of the series shown. */
 export function sayAll() {
-  for (const backend of tunedMethods()) {
+  for (const backend of state.shown ? tunedMethods() : []) {
     const tuned = state.tuned.get(backend);
     tuned.card.body.replaceChildren(
       make("p", {}, sayTuned(backend)),
@@ -86,7 +86,7 @@ const MAKERS = {
 
 async function take(backend, what) {
   const one = what !== "csv" && state.data.n_series > 1;
-  const of = `${state.name}${one ? `-${state.series}` : ""}-fine-tuned-${METHODS[backend].framework}`;
+  const of = `${stem(state.name)}${one ? `-${state.series}` : ""}-fine-tuned-${METHODS[backend].framework}`;
   save(await MAKERS[what](backend), `${fileName(of)}-forecast.${what}`);
   announce("Saved to your downloads.");
 }

@@ -76,6 +76,7 @@ export function extent({ n_series: series, n_rows: rows }) {
 /** Show that a file is being read. */
 export function showReading(reading, name = "") {
   setBusy(find("start"), reading);
+  setBusy(find("result"), reading);
   find("drop").classList.toggle("busy", reading);
   if (reading) announce(`Reading ${name}.`);
 }

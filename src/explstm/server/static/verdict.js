@@ -14,10 +14,16 @@ const MOST_ROWS = 60_000;
 /** Steps that must remain before the first window: two seasons, or this many. */
 const FEWEST_STEPS = 8;
 
+/** Say that it is on its way, in place of the one before. */
+export const awaitVerdict = () => show("wait", "…", "Testing it on your past …", "This takes a moment.");
+
+/** Say that nothing was tested. */
+export const sayNoVerdict = () => show("open", "?", "Not known: there is no forecast to test", "");
+
 /** Test on the past, and show the outcome. */
 export async function showVerdict(signal) {
   const wanted = planTest();
-  show("wait", "…", "Testing it on your past …", "This takes a moment.");
+  awaitVerdict();
   try {
     const answer = await backtest(wanted, signal);
     const verdict = answer.verdicts[0];
@@ -36,7 +42,7 @@ export function planTest() {
   const rows = data.page.series;
   const few = data.n_series * h * MOST_WINDOWS <= MOST_ROWS;
   const lengths = few ? rows.map((row) => row.n) : rows.filter((row) => row.unique_id === series).map((row) => row.n);
-  const shortest = lengths.length ? Math.min(...lengths) : state.shown.history.y.length;
+  const shortest = lengths.length ? Math.min(...lengths) : (state.shown?.history.y.length ?? FEWEST_STEPS);
   const season = state.season ?? data.season_length[0];
   const before = Math.max(2 * season, FEWEST_STEPS);
   const windows = Math.max(1, Math.min(MOST_WINDOWS, Math.floor((shortest - before) / h)));

@@ -2,17 +2,31 @@
 
 const DIGITS = new Intl.NumberFormat("en", { maximumSignificantDigits: 4 });
 const WHOLE = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
-const EXTREME = new Intl.NumberFormat("en", { notation: "scientific", maximumSignificantDigits: 3 });
+const WORDS = new Intl.NumberFormat("en", { notation: "compact", compactDisplay: "long", maximumSignificantDigits: 4 });
+/** Sizes between which numbers are told in words: "900 million". */
+const [LARGE, HUGE] = [1e7, 1e15];
+const SUPERSCRIPTS = "⁰¹²³⁴⁵⁶⁷⁸⁹";
 
 /** A minus as it is printed, which is as wide as a plus. */
 const minus = (text) => text.replace("-", "−");
 
-/** A value, to about four digits: 1,234,000 stays whole, 0.01234 keeps its digits. */
+/** What no word is known for: "8.94 × 10²⁰". */
+function power(value) {
+  const [factor, exponent] = value.toExponential(2).split("e");
+  const raised = exponent.replace("+", "").replace("-", "⁻").replace(/\d/g, (digit) => SUPERSCRIPTS[digit]);
+  return `${Number(factor)} × 10${raised}`;
+}
+
+function form(value, size) {
+  if (size !== 0 && (size >= HUGE || size < 1e-4)) return power(value);
+  if (size >= LARGE) return WORDS.format(value);
+  return (size >= 1000 ? WHOLE : DIGITS).format(value);
+}
+
+/** A value, to about four digits: 1,234,000 stays whole, 0.01234 keeps its digits, 9e8 is "900 million". */
 export function number(value) {
   if (value === null || value === undefined || Number.isNaN(value)) return "–";
-  const size = Math.abs(value);
-  const extreme = size !== 0 && (size >= 1e12 || size < 1e-4);
-  return minus((extreme ? EXTREME : size >= 1000 ? WHOLE : DIGITS).format(value));
+  return minus(form(value, Math.abs(value)));
 }
 
 export const whole = (amount) => WHOLE.format(amount);
@@ -88,6 +102,9 @@ function plural(amount, name) {
   const text = amount >= 9.95 ? WHOLE.format(amount) : String(Number(amount.toPrecision(2)));
   return `${text} ${name}${text === "1" ? "" : "s"}`;
 }
+
+/** The name of a file without the ending that says its format. */
+export const stem = (name) => name.replace(/(?<=.)\.(csv|tsv|txt|parquet|arrow|feather)$/i, "");
 
 /** Text that is safe and short as part of a file's name. */
 export function fileName(text) {
