@@ -25,7 +25,7 @@ from explstm.server.data.upload_store import Uploads
 from explstm.server.errors import ApiError, failure_body, from_package, from_system, from_validation
 from explstm.server.health import METRICS_TYPE, Metrics
 from explstm.server.jobs.routes import make_router
-from explstm.server.lanes import open_lanes
+from explstm.server.lanes import keep_for_good, open_lanes
 from explstm.server.pages import add_pages
 from explstm.server.panels import Panels
 from explstm.server.reference import add_reference
@@ -84,6 +84,7 @@ def _open(settings: Settings, metrics: Metrics) -> Any:
                 except Exception:  # whoever asks /readyz sees that it does not become ready
                     log.exception("the processes could not be started")
                 else:
+                    keep_for_good()
                     app.state.status = "ok"
 
             warming = asyncio.create_task(warm())

@@ -9,6 +9,7 @@ to a lane together. Both refuse more than may wait.
 
 import asyncio
 import contextlib
+import gc
 import os
 import threading
 import time
@@ -64,6 +65,13 @@ def _warm_up() -> None:
     from explstm.server import judging  # noqa: F401
 
     load_model()
+    keep_for_good()
+
+
+def keep_for_good() -> None:
+    """Tell the garbage collector not to look through what lives as long as the process."""
+    gc.collect()
+    gc.freeze()
 
 
 class Lane:
