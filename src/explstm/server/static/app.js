@@ -265,8 +265,8 @@ async function begin() {
     wireTuning(redraw, limits.backends);
     await showSamples(open);
     const view = keptView();
-    if (view) await takeUp(view);
-    await showEarlier();
+    // At once, not after: by then somebody may be at work on one of the earlier jobs.
+    await Promise.all([view && takeUp(view), showEarlier()]);
   } catch (error) {
     showProblem(error.message);
   }

@@ -25,9 +25,13 @@ const STATES = {
 const FILES = { "forecast.csv": "Forecast as CSV", "report.html": "Full report (HTML)" };
 const TIME = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "short" });
 
-/** Show the newest jobs; nothing where there are none. */
+let turns = 0;
+
+/** Show the newest jobs; nothing where there are none. Of two lists asked for, the later counts. */
 export async function showEarlier() {
+  const turn = ++turns;
   const [{ jobs }, samples] = await Promise.all([api.listJobs(), api.listSamples()]);
+  if (turn !== turns) return; // what it shows may have been acted upon meanwhile
   const names = keptNames();
   const nameData = ({ data, sample }) => {
     const known = sample ? samples.find(({ name }) => name === sample) : names[data];
