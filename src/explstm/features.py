@@ -196,8 +196,10 @@ def _block_features(
     decay_C1 = np.array([SCALE_DECAY, SCALE_DECAY, *(1.0 - a for a in smoothings)])[:, None]
     if before is not None:
         sums_TCB[0] += decay_C1 * before.sums_NC.T
-    for step in range(1, steps):
-        sums_TCB[step] += decay_C1 * sums_TCB[step - 1]
+    room_CB, before_CB = np.empty_like(sums_TCB[0]), sums_TCB[0]
+    for sums_CB in sums_TCB[1:]:  # few series: the calls are what a step costs
+        sums_CB += np.multiply(before_CB, decay_C1, out=room_CB)
+        before_CB = sums_CB
 
     age_T1 = np.arange(1.0, steps + 1)[:, None]  # of all series, or (T, B) where they are older
     if before is not None:
