@@ -202,7 +202,9 @@ class NumpyEngine:
         n_series, n_steps, _ = features_BTF.shape
         states_L = list(self.start_states(n_series) if states is None else states)
         widest = max(self.spec.hidden_sizes)
-        steps = max(1, GATES // (4 * widest * max(n_series, 1)))
+        most = max(1, GATES // (4 * widest * max(n_series, 1)))
+        n_pieces = max(1, -(-n_steps // most))
+        steps = max(1, -(-n_steps // n_pieces))  # of equal length, so that no short one is left
         last_TBC = np.empty((n_steps, n_series, self.spec.hidden_sizes[-1]), self._dtype)
         for start in range(0, n_steps, steps):
             hidden_TBC = features_BTF[:, start : start + steps].transpose(1, 0, 2)
