@@ -19,8 +19,11 @@ from explstm.errors import ExpLSTMError, TrainingError
 Piece = TypeVar("Piece")
 Result = TypeVar("Result")
 
-THREADS = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
-"""Environment variables that the frameworks read when they are imported."""
+THREADS = (
+    *("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"),
+    *("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"),
+)
+"""Environment variables that NumPy and the frameworks read when they are imported."""
 
 
 def run_apart(
@@ -70,7 +73,7 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.update({name: value})
+            os.environ.pop(name, None) if value is None else os.environ.update({name: value})
 
 
 def _serve(sender: Connection, work: Callable[[Any], Any], pieces: Sequence[Any]) -> None:

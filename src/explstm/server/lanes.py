@@ -23,6 +23,7 @@ from multiprocessing import get_context, parent_process
 from multiprocessing.connection import wait
 from typing import Any
 
+from explstm.apart import one_thread
 from explstm.server.data.reading import out_of_memory
 from explstm.server.errors import ApiError
 from explstm.server.forecasting import Order, forecast_together, load_model
@@ -30,7 +31,6 @@ from explstm.server.health import Metrics
 from explstm.server.settings import Settings
 
 RETRY = {"Retry-After": "2"}
-THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 NICER = 10
 """How much lower the priority of a reader is."""
 ATTEMPTS = 2
@@ -84,10 +84,7 @@ class Lane:
         self._pool = self._start()
 
     def _start(self) -> ProcessPoolExecutor:
-        # One thread each: several would only get in each other's way.
-        before = {name: os.environ.get(name) for name in THREADS}
-        os.environ.update(dict.fromkeys(THREADS, "1"))
-        try:
+        with one_thread():  # several would only get in each other's way
             pool = ProcessPoolExecutor(
                 1,
                 mp_context=get_context("spawn"),
@@ -95,9 +92,6 @@ class Lane:
                 initargs=(self._settings.work_memory, self._niceness),
             )
             pool.submit(_warm_up)  # starts the process with this environment
-        finally:
-            for name, value in before.items():
-                os.environ.pop(name, None) if value is None else os.environ.update({name: value})
         return pool
 
     async def run(self, function: Callable[..., Any], *arguments: Any) -> Any:

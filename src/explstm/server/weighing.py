@@ -63,5 +63,5 @@ def weigh(n_steps: int, what: str, code: str, settings: Settings) -> bool:
 
 
 def steps_of(panel: Panel, h: int, n_levels: int) -> int:
-    """See :func:`explstm.server.forecasting.count_steps`."""
+    """What :func:`count_steps` says of a panel."""
     return count_steps(len(panel.y_S), panel.n_series, h, n_levels)

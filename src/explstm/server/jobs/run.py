@@ -19,6 +19,7 @@ from pathlib import Path
 from queue import Empty, Queue
 from typing import Any
 
+from explstm.apart import THREADS
 from explstm.server.jobs.process import Task, say_memory
 from explstm.server.jobs.record import Job
 from explstm.server.settings import Settings
@@ -26,11 +27,7 @@ from explstm.storage import parse_json
 
 STOP = "stop"
 LOG = "process.log"
-ONE_THREAD = {
-    **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"),
-    **dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), "1"),
-    "TF_CPP_MIN_LOG_LEVEL": "3",
-}
+ONE_THREAD = {**dict.fromkeys(THREADS, "1"), "TF_CPP_MIN_LOG_LEVEL": "3"}
 log = logging.getLogger(__name__)
 
 
