@@ -38,8 +38,14 @@ _RENAMED = {"M": "ME", "Q": "QE", "Y": "YE", "A": "YE", "AS": "YS", "H": "h", "T
 _TICKS = (("h", 3600 * 10**9), ("min", 60 * 10**9), ("s", 10**9), ("ms", 10**6), ("us", 10**3))
 _KNOWN = "YS, YE, QS, QE, MS, ME, W, D, B, h, min, s or a multiple such as 15min"
 _DAY_TICKS = 24 * 3600 * 10**9
+_LONGEST_TICKS = np.timedelta64(100_000, "D")
 _MAX_INTEGER = int(np.iinfo(np.int64).max)
-_LAST_DAY = np.datetime64("9999-12-31", "D")
+# A day from the ends of what datetime can hold, so that they are dates in every time zone.
+_FIRST_DAY, _LAST_DAY = np.datetime64("0001-01-02", "D"), np.datetime64("9999-12-30", "D")
+_FIRST_DAY_OF_ZONES = np.datetime64("1678-01-01", "D")
+"""Printing an earlier date of a zone ends the process, in pandas 2.3."""
+_FURTHEST = 10**18
+"""Largest integer date: differences of such, and some steps ahead, stay within 64 bits."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +113,39 @@ def _parse_alias(alias: str) -> Any:
         return pd.tseries.frequencies.to_offset(count + _RENAMED.get(name, name) + anchor)
     except ValueError:
         return None
+
+
+def refuse_far_dates(
+    ds_S: Dates, name_cell: Callable[[int], str], time_zone: tzinfo | None = None
+) -> None:
+    """Refuse dates that the calendar does not reach, so that arithmetic with others is exact.
+
+    Args:
+        ds_S: datetime64, or integers of any kind.
+        name_cell: Names the cell at a position.
+        time_zone: Their zone.
+
+    Raises:
+        DataError: A date outside the years 1 to 9999, or before 1678 in a zone that has a name; or
+            an integer beyond 10**18.
+    """
+    is_dated = np.issubdtype(ds_S.dtype, np.datetime64)
+    first, last = (_FIRST_DAY, _LAST_DAY) if is_dated else (-_FURTHEST, _FURTHEST)
+    remedy = "correct it"
+    if is_dated and not (time_zone is None or _has_one_offset(time_zone)):
+        first, remedy = _FIRST_DAY_OF_ZONES, "correct it, or give the dates in UTC"
+    for row in (int(np.argmin(ds_S)), int(np.argmax(ds_S))) if len(ds_S) else ():
+        found = ds_S[row].astype("M8[D]") if is_dated else int(ds_S[row])
+        if not first <= found <= last:
+            raise DataError(
+                "DATE_OUT_OF_RANGE",
+                f"{name_cell(row)}: {found} is not within {first} and {last}, between which dates "
+                f"can be counted; {remedy}.",
+            )
+
+
+def _has_one_offset(time_zone: tzinfo) -> bool:
+    return str(time_zone) == "UTC" or time_zone.utcoffset(None) is not None
 
 
 def count_steps(start: Dates, end: Dates, rule: Rule) -> npt.NDArray[np.int64]:
@@ -249,7 +288,7 @@ def infer_freq(
 
     if not np.issubdtype(ds_S.dtype, np.datetime64):
         return _most_common(np.diff(ds)[within] for ds, within in walk(local=False))
-    ticks = _most_common(np.diff(ds)[within].astype("m8[ns]") for ds, within in walk(local=False))
+    ticks = _most_common(_in_ticks(np.diff(ds)[within]) for ds, within in walk(local=False))
     # 23 hours: the shortest local day; a zone's daily series has some of them in UTC.
     if ticks < 23 * 3600 * 10**9:
         return _name_ticks(ticks)
@@ -261,6 +300,11 @@ def infer_freq(
     if step >= 28 and (month := _month_freq(walk, some_S, starts_N1)) is not None:
         return month
     return _name_days(step, walk)
+
+
+def _in_ticks(steps: Dates) -> Dates:
+    """Steps in nanoseconds, which count no more than 292 years."""
+    return np.minimum(steps, _LONGEST_TICKS).astype("m8[ns]")
 
 
 _Walk = Iterator[tuple[Dates, npt.NDArray[np.bool_]]]
@@ -293,6 +337,12 @@ def _name_days(step: int, walk: Callable[[], _Walk]) -> str:
             crossed |= bool(((np.diff(weekday) < 0) & within).any())
             weekend |= bool(weekday.max() >= 5)
         return "B" if crossed and not weekend else "D"
+    if step > _LONGEST_TICKS.astype(int):
+        raise DataError(
+            "FREQ_UNKNOWN",
+            f"most dates are {step:,} days apart, which is no frequency; pass freq, or correct the "
+            "dates.",
+        )
     if step % 7 == 0:
         *_, (ds, _) = walk()
         return f"{step // 7 if step > 7 else ''}W-{_WEEKDAYS[int(_weekday(ds[-1:])[0])]}"

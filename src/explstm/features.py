@@ -216,19 +216,20 @@ def _block_features(
     moving_TB = scale_TB > 0
     safe_TB = np.where(moving_TB, scale_TB, 1.0)
     shown_TB = np.where(kind.levels_B, z_TB, growth_TB)
-    log_scale_TB = (np.log(safe_TB / relative_to_TB) - _LOG_SCALE[0]) / _LOG_SCALE[1]
+    log_scale_TB = np.log(safe_TB) - np.log(relative_to_TB)
+    log_scale_TB = (log_scale_TB - _LOG_SCALE[0]) / _LOG_SCALE[1]
     log_age_T1 = (np.log(age_T1) - _LOG_AGE[0]) / _LOG_AGE[1]
 
     features_BTF = np.zeros((n_series, steps, n_features), dtype=np.float32)
     features_TBF = features_BTF.swapaxes(0, 1)
-    features_TBF[..., FEATURES.index("growth")] = _bounded(shown_TB / safe_TB)
+    features_TBF[..., FEATURES.index("growth")] = _in_units(shown_TB, safe_TB)
     for place, alpha in enumerate(smoothings):
         column = FEATURES.index(f"smooth_{alpha:g}")
-        features_TBF[..., column] = _bounded(sums_TCB[:, 2 + place] / safe_TB)
+        features_TBF[..., column] = _in_units(sums_TCB[:, 2 + place], safe_TB)
     features_TBF[..., _LOG_SCALE_FEATURE] = np.where(kind.unscaled_B, 0.0, _bounded(log_scale_TB))
     if "drift" in FEATURES[:n_features]:
         drift_TB = (z_TB - (z_TB[0] if before is None else before.first_N)) / changes_T1
-        features_TBF[..., FEATURES.index("drift")] = _bounded(DRIFT_UNIT * drift_TB / safe_TB)
+        features_TBF[..., FEATURES.index("drift")] = _in_units(DRIFT_UNIT * drift_TB, safe_TB)
     features_TBF[~moving_TB] = 0.0
     features_TBF[..., _LOG_AGE_FEATURE] = _bounded(log_age_T1)
     return scale_TB, features_BTF, sums_TCB[last_B, :, np.arange(n_series)]
@@ -242,6 +243,12 @@ def _smoothings(n_features: int) -> list[float]:
 def _decay_weights(count_T1: FloatArray) -> FloatArray:
     """Return the sum of the weights 1, λ, λ², … of so many steps."""
     return (1.0 - SCALE_DECAY**count_T1) / (1.0 - SCALE_DECAY)
+
+
+def _in_units(values: FloatArray, unit: FloatArray) -> FloatArray:
+    """Return the quotient, bounded: of a unit near the smallest float64 it may be infinite."""
+    with np.errstate(over="ignore"):
+        return _bounded(values / unit)
 
 
 def _bounded(values: FloatArray) -> FloatArray:

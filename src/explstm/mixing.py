@@ -83,7 +83,8 @@ class PastForecasts:
         came_NOK = self.y_NO[:, np.minimum(later_OK, n_origins - 1)]
         known_NOK = (later_OK < n_origins) & ~np.isnan(self.forecast_NOK)
         error_NOK = np.where(known_NOK, np.abs(self.forecast_NOK - came_NOK), 0.0)
-        total_N, known_N = error_NOK.sum(axis=(1, 2)), known_NOK.sum(axis=(1, 2))
+        with np.errstate(over="ignore"):  # an infinite error counts as the worst
+            total_N, known_N = error_NOK.sum(axis=(1, 2)), known_NOK.sum(axis=(1, 2))
         return np.divide(total_N, known_N, out=np.full(len(total_N), np.nan), where=known_N > 0)
 
     def followed_by(self, later: "PastForecasts", steps_N: IntArray) -> "PastForecasts":

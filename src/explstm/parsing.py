@@ -152,9 +152,11 @@ def _parse_iso(text_U: pd.Series) -> tuple[pd.Series, pd.Series]:
         .str.replace(r"(\d\d):?(\d\d)", r"\1:\2", regex=True)
     )
     if zone_U.any():
-        date_U = date_U - zone_U.map(
+        ahead_U = zone_U.map(
             lambda zone: _read_offset(zone).utcoffset(None) if zone else timedelta(0)
         )
+        # In seconds: nanoseconds would not take dates after 2262.
+        date_U = date_U - ahead_U.astype("timedelta64[s]")
     return date_U, zone_U
 
 

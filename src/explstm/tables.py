@@ -11,7 +11,7 @@ Axes: N series, S rows.
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import tzinfo
+from datetime import timezone, tzinfo
 from typing import Any, Literal
 
 import narwhals.stable.v2 as nw
@@ -20,7 +20,7 @@ import numpy.typing as npt
 import pandas as pd
 from pandas.api import types
 
-from explstm.calendar import Dates
+from explstm.calendar import Dates, refuse_far_dates
 from explstm.errors import DataError, UsageError
 from explstm.parsing import (
     NameCell,
@@ -128,6 +128,7 @@ def one_series(ds_S: Dates, y_S: npt.NDArray[np.float64]) -> Columns:
     """
     index = pd.RangeIndex(len(y_S), name="row")
     layout = Layout(time_type=ds_S.dtype)
+    refuse_far_dates(ds_S, name_cells(layout.time_col, index))
     _refuse_infinite(y_S, name_cells(layout.target_col, index))
     ids_N = np.array([SINGLE_SERIES_ID], dtype=object)
     return Columns(ids_N, np.zeros(len(y_S), np.int64), ds_S, y_S, None, index, layout)
@@ -265,7 +266,7 @@ def _type_ids(
             f"{name_cell(0)}: found {quote(column.iloc[0])}; ids must be text or numbers.",
         )
     value_N = np.asarray(unique_N)
-    text_N = np.array([str(value) for value in value_N.tolist()], dtype=object)
+    text_N = np.array(_write_ids(value_N), dtype=object)
     # Code -1, a missing id, picks the last one.
     bad_N = np.array([*(not text.strip() or len(text) > MAX_ID for text in text_N), True])
     if bad_N[code_S].any():
@@ -289,29 +290,49 @@ def _type_ids(
     return text_N[order_N], rank_N[code_S]
 
 
+def _write_ids(value_N: npt.NDArray[Any]) -> list[str]:
+    """Ids as text; dates without a time of day that is midnight for all of them."""
+    if value_N.dtype.kind == "m":
+        return [str(value) for value in pd.Index(value_N)]
+    if value_N.dtype.kind != "M":
+        return [str(value) for value in value_N.tolist()]
+    known_N = value_N[~np.isnat(value_N)]
+    if (known_N == known_N.astype("M8[D]")).all():
+        value_N = value_N.astype("M8[D]")
+    return [text.replace("T", " ") for text in np.datetime_as_string(value_N).tolist()]
+
+
 def _type_dates(column: pd.Series, name_cell: NameCell) -> tuple[Dates, tzinfo | None]:
-    """Dates as datetime64 (UTC) or int64, and their time zone."""
+    """Dates as datetime64 (UTC) or int64, and their time zone, none of them beyond the calendar."""
+    ds_S, time_zone = _read_dates(column, name_cell)
+    refuse_far_dates(ds_S, name_cell, time_zone)
+    return ds_S, time_zone
+
+
+def _read_dates(column: pd.Series, name_cell: NameCell) -> tuple[Dates, tzinfo | None]:
     column = _plain(column)
-    if column.hasnans:
+    if (missing_S := _missing_in(column)).any():
         raise DataError(
             "DATA_DATE_MISSING",
-            f"{name_cell(int(np.argmax(column.isna())))}: there is no date; fill it in or drop "
+            f"{name_cell(int(np.argmax(missing_S)))}: there is no date; fill it in or drop "
             "the row.",
         )
     if isinstance(column.dtype, pd.PeriodDtype):
-        column = column.dt.to_timestamp()
+        column = _begin_periods(column)
     if isinstance(column.dtype, pd.DatetimeTZDtype):
         return column.dt.tz_convert("UTC").dt.tz_localize(None).to_numpy(), column.dt.tz
     if types.is_datetime64_dtype(column.dtype):
         return column.to_numpy(), None
     if types.is_integer_dtype(column.dtype):
-        return refuse_coded_dates(column.to_numpy(np.int64), name_cell(0)), None
+        whole_S = column.to_numpy(np.uint64 if column.dtype.kind == "u" else np.int64)
+        refuse_far_dates(whole_S, name_cell)
+        return refuse_coded_dates(whole_S.astype(np.int64), name_cell(0)), None
     inferred = types.infer_dtype(column)
     if inferred == "string":
         return parse_dates(column.to_numpy(object), name_cell)
     if inferred in ("date", "datetime", "datetime64"):
         try:
-            return _type_dates(pd.to_datetime(column), name_cell)
+            return _read_dates(pd.to_datetime(column), name_cell)
         except (ValueError, TypeError) as error:
             found = f"the dates do not go together ({error})"
     else:
@@ -322,6 +343,15 @@ def _type_dates(column: pd.Series, name_cell: NameCell) -> tuple[Dates, tzinfo |
     )
 
 
+def _begin_periods(column: pd.Series) -> pd.Series:
+    """First moments of periods, in seconds where nanoseconds cannot count that far."""
+    try:
+        return column.dt.to_timestamp()
+    except pd.errors.OutOfBoundsDatetime:
+        seconds = column.dt.asfreq("s", how="start").array.asi8
+        return pd.Series(seconds.astype("M8[s]"), index=column.index)
+
+
 def _type_values(column: pd.Series, name_cell: NameCell) -> npt.NDArray[np.float64]:
     """Values as float64, NaN where missing."""
     column = _plain(column)
@@ -330,7 +360,7 @@ def _type_values(column: pd.Series, name_cell: NameCell) -> npt.NDArray[np.float
         # One path with files: every value is read from its text.
         text_S = (
             None if missing else str(value)
-            for value, missing in zip(column, column.isna(), strict=True)
+            for value, missing in zip(column, _missing_in(column), strict=True)
         )
         return parse_numbers(text_S, name_cell)
     if not types.is_any_real_numeric_dtype(column.dtype):
@@ -346,7 +376,18 @@ def _plain(column: pd.Series) -> pd.Series:
         column = column.astype(column.cat.categories.dtype)
     if isinstance(column.dtype, pd.ArrowDtype):
         column = pd.Series(column.to_numpy(object, na_value=None))
-    return column.infer_objects() if column.dtype == object else column
+    try:
+        return column.infer_objects() if column.dtype == object else column
+    except ArithmeticError:  # an integer beyond float64 among floats, a NaN that signals
+        return column
+
+
+def _missing_in(column: pd.Series) -> npt.NDArray[np.bool_]:
+    """Which values are missing; a NaN of Decimal that signals is none, and no number either."""
+    try:
+        return column.isna().to_numpy()
+    except ArithmeticError:
+        return np.zeros(len(column), dtype=bool)
 
 
 def make_table(
@@ -383,10 +424,8 @@ def make_table(
         return table
     import polars as pl
 
-    ids = pl.Series(layout.id_col, id_S.tolist(), dtype=pl.String)
-    restored = ids if layout.id_type is None else ids.cast(layout.id_type)
     return pl.DataFrame(
-        [restored]
+        [_restore_polars_ids(layout.id_col, id_S, layout.id_type)]
         + [
             _restore_polars_dates(name, ds, layout.time_type, time_zone)
             for name, ds in dates.items()
@@ -396,13 +435,30 @@ def make_table(
 
 
 def _restore_pandas_ids(id_S: npt.NDArray[np.object_], id_type: Any) -> pd.Series:
+    """Ids in their type: numbers, truth values, categories and texts; others stay text."""
     ids = pd.Series(id_S)
     if id_type is None or types.is_object_dtype(id_type):
         return ids
     if isinstance(id_type, pd.CategoricalDtype):
         texts = pd.Index([str(value) for value in id_type.categories])
         return pd.Series(pd.Categorical.from_codes(texts.get_indexer(ids), dtype=id_type))
-    return ids.astype(id_type)
+    if types.is_bool_dtype(id_type):
+        return (ids == "True").astype(id_type)
+    keeps = types.is_numeric_dtype(id_type) or types.is_string_dtype(id_type)
+    return ids.astype(id_type) if keeps else ids
+
+
+def _restore_polars_ids(name: str, id_S: npt.NDArray[np.object_], id_type: Any) -> Any:
+    """Ids in their type, see :func:`_restore_pandas_ids`."""
+    import polars as pl
+
+    ids = pl.Series(name, id_S.tolist(), dtype=pl.String)
+    if id_type == pl.Boolean:
+        return ids == "True"
+    keeps = id_type is not None and (
+        id_type.is_numeric() or isinstance(id_type, pl.String | pl.Categorical | pl.Enum)
+    )
+    return ids.cast(id_type) if keeps else ids
 
 
 def _restore_pandas_dates(ds_S: Dates, time_type: Any, time_zone: tzinfo | None) -> pd.Series:
@@ -424,6 +480,8 @@ def _restore_polars_dates(name: str, ds_S: Dates, time_type: Any, time_zone: tzi
         ds_S = ds_S.astype("M8[ms]")
     dates = pl.Series(name, np.ascontiguousarray(ds_S))
     if time_zone is not None:
-        dates = dates.dt.replace_time_zone("UTC").dt.convert_time_zone(str(time_zone))
+        dates = dates.dt.replace_time_zone("UTC")
+        if not isinstance(time_zone, timezone):  # of an offset without a name Polars makes UTC too
+            dates = dates.dt.convert_time_zone(str(time_zone))
     keeps = time_type is not None and (time_type.is_temporal() or time_type.is_integer())
     return dates.cast(time_type) if keeps else dates
