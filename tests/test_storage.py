@@ -257,8 +257,6 @@ def test_every_flipped_bit_and_every_other_length_is_noticed(tmp_path, name):
             damaged.append(bytes(flipped))
     for data in damaged:
         path.write_bytes(data)
-        if name == "manifest.json" and data == sound[:-1]:
-            continue  # without the line end after it, JSON says the same
         with pytest.raises(ModelFileError):
             read(tmp_path / "m")
     path.write_bytes(sound)
@@ -325,6 +323,7 @@ def test_a_folder_that_anyone_may_change_is_warned_of(tmp_path):
         b"nul",
         b'{"a": NaN}',
         b'{"a": -Infinity}',
+        b'{"a": 1e999}',
         b'{"a": 1, "a": 1}',
         b'{"a": {"b": 1, "b": 2}}',
         b'{"a": "\xff"}',

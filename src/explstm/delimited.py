@@ -292,6 +292,12 @@ def _iterate_rows(data: bytes, dialect: Dialect) -> Iterator[tuple[int, Sequence
                 yield begin, fields
             begin = rows.line_num + 1
     except csv.Error as error:
+        if csv.field_size_limit() < len(data) and "field limit" in str(error):
+            raise DataError(
+                "DATA_FIELD_TOO_LONG",
+                f"{dialect.where}, line {begin}: a field has more than "
+                f"{csv.field_size_limit():,} letters; close its quote, or leave its column out.",
+            ) from None
         raise DataError(
             "DATA_QUOTE",
             f"{dialect.where}, line {begin}: {error}; correct the quotes of the field that "

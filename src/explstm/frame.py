@@ -46,6 +46,7 @@ from explstm.repair import (
     lay_on_calendar,
     notice_lookalikes,
     notice_rounding,
+    notice_serial_days,
     sort_rows,
     trim_leading,
 )
@@ -133,7 +134,7 @@ def panel_of(
     panel, trimmed = trim_leading(panel)
     panel, filled = fill_gaps(panel, fill)
     _check_length(panel, min_length)
-    noticed = notice_lookalikes(panel) + notice_rounding(panel)
+    noticed = notice_lookalikes(panel) + notice_rounding(panel) + notice_serial_days(panel)
     return replace(panel, findings=findings + dropped + trimmed + filled + noticed)
 
 

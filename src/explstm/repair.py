@@ -34,6 +34,8 @@ Fill = Literal["error", "interpolate", "forward"]
 FILLS: tuple[Fill, ...] = ("error", "interpolate", "forward")
 EXACT_INTEGERS = 2.0**53
 """Above it float64 does not hold every integer."""
+SERIAL_DAYS = (36_526, 54_788)
+"""The years 2000 to 2049, counted in days since 1900."""
 
 
 def sort_rows(columns: Columns) -> tuple[Columns, tuple[Finding, ...]]:
@@ -278,3 +280,15 @@ def notice_rounding(panel: Panel) -> tuple[Finding, ...]:
         "VALUES_ROUNDED",
         "values above 2**53 may have been rounded to 16 digits",
     )
+
+
+def notice_serial_days(panel: Panel) -> tuple[Finding, ...]:
+    """Integers that may be days since 1900, as spreadsheets store dates; they are kept."""
+    low, high = SERIAL_DAYS
+    if panel.ds_S.dtype.kind == "M" or not low <= panel.ds_S.min() <= panel.ds_S.max() <= high:
+        return ()
+    text = (
+        f"dates such as {panel.ds_S[0]} look like a spreadsheet's count of days and are taken as "
+        "integers; write them as dates, so that weeks and months are known"
+    )
+    return (Finding("DATES_LIKE_SERIALS", panel.ids_N[0], len(panel.ds_S), text),)

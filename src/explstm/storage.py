@@ -22,7 +22,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Never, TypeVar
 
 from explstm import __version__
 from explstm.errors import BusyError, ModelFileError
@@ -86,6 +86,7 @@ def parse_json(data: bytes, source: str) -> dict[str, Any]:
             data.decode("utf-8"),
             object_pairs_hook=_refuse_repeated_keys,
             parse_constant=_refuse_constant,
+            parse_float=_parse_float,
         )
     except (ValueError, RecursionError) as error:
         raise ModelFileError(
@@ -107,8 +108,13 @@ def _refuse_repeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return result
 
 
-def _refuse_constant(name: str) -> None:
+def _refuse_constant(name: str) -> Never:
     raise ValueError(f"{name} is not a JSON number")
+
+
+def _parse_float(text: str) -> float:
+    value = float(text)
+    return value if math.isfinite(value) else _refuse_constant(text)
 
 
 def _is_deeper_than(value: Any, limit: int) -> bool:
@@ -365,7 +371,8 @@ def _open_sealed(path: Path, names: frozenset[str]) -> Sealed:
     if sys.platform != "win32" and os.lstat(path).st_mode & stat.S_IWOTH:
         warnings.warn(f"anyone on this machine may change {path}; chmod o-w it", stacklevel=2)
     source = str(path / MANIFEST)
-    manifest = parse_json(read_regular(path / MANIFEST, MAX_JSON_BYTES), source)
+    data = read_regular(path / MANIFEST, MAX_JSON_BYTES)
+    manifest = parse_json(data, source)
     version = manifest.get("format_version")
     if type(version) is int and version > FORMAT_VERSION:
         raise ModelFileError(
@@ -376,7 +383,8 @@ def _open_sealed(path: Path, names: frozenset[str]) -> Sealed:
         )
     stated = {key: value for key, value in manifest.items() if key != "seal"}
     known = type(version) is int and version == FORMAT_VERSION
-    if not known or manifest.get("seal") != _seal(stated):
+    # As it was written, to the byte: of a file that lost its end nothing is taken.
+    if not known or manifest.get("seal") != _seal(stated) or data != dump_json(manifest):
         raise ModelFileError(
             "MODEL_CORRUPT", f"{source} was altered after it was written; save the model again."
         )

@@ -157,8 +157,8 @@ def open_study(
         except (sqlite3.Error, optuna.exceptions.StorageInternalError) as error:
             raise UsageError(
                 "STUDY_UNREADABLE",
-                f"--storage {path} is no study that can be used ({str(error).splitlines()[0]}); "
-                "use another file.",
+                f"--storage {path} is no study that can be used ({_tell_cause(error)}); use another "
+                "file, or wait for the process that holds it.",
             ) from None
         yield SharedStudy(study, path, worker, tuple(knobs), seed)
 
@@ -370,6 +370,13 @@ def _import_optuna() -> Any:
             "tuning needs optuna, which is not installed; run pip install 'explstm[tune]'.",
         ) from None
     return optuna
+
+
+def _tell_cause(error: BaseException) -> str:
+    """What the database itself said, which Optuna and its layers wrap."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _refuse_place(path: Path) -> None:
