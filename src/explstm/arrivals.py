@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from explstm.calendar import Dates, Rule, add_steps, from_local, parse_freq, to_local
+from explstm.calendar import Dates, Rule, add_steps, from_local, local_starts, parse_freq, to_local
 from explstm.errors import DataError
 from explstm.frame import Panel, dates_after
 from explstm.panel import count_more, show_date
@@ -50,7 +50,7 @@ class Ends:
     def of(cls, panel: Panel) -> "Ends":
         """Those of a panel."""
         rule = parse_freq(panel.freq)
-        first_N = to_local(panel.ds_S[panel.starts_N1[:-1]], rule, panel.time_zone)
+        first_N = local_starts(panel.ds_S, panel.starts_N1, rule, panel.time_zone)
         place = {name: i for i, name in enumerate(panel.ids_N)}
         return cls(
             panel.ids_N, place, first_N, panel.lengths_N, rule, panel.time_zone, panel.layout

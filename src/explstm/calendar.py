@@ -245,6 +245,23 @@ def to_local(ds: Dates, rule: Rule, time_zone: tzinfo | None) -> Dates:
     return index.tz_localize(None).to_numpy().astype(ds.dtype).reshape(ds.shape)
 
 
+def local_starts(
+    ds_S: Dates, starts_N1: npt.NDArray[np.int64], rule: Rule, time_zone: tzinfo | None
+) -> Dates:
+    """First dates of the series of a panel, on the local calendar (see :func:`to_local`).
+
+    A series that starts on a day whose hour the clock skipped starts at the hour of its second day.
+    """
+    begin_N = starts_N1[:-1]
+    first_N = to_local(ds_S[begin_N], rule, time_zone)
+    if time_zone is None or rule.unit in ("tick", "integer"):
+        return first_N
+    second_N = to_local(ds_S[np.minimum(begin_N + 1, starts_N1[1:] - 1)], rule, time_zone)
+    usual_N = first_N.astype("M8[D]") + (second_N - second_N.astype("M8[D]"))
+    skipped_N = from_local(usual_N, rule, time_zone) == ds_S[begin_N]
+    return np.where(skipped_N, usual_N, first_N)
+
+
 def from_local(ds: Dates, rule: Rule, time_zone: tzinfo | None) -> Dates:
     """Inverse of :func:`to_local`.
 

@@ -24,8 +24,8 @@ from explstm.calendar import (
     add_steps,
     from_local,
     infer_freq,
+    local_starts,
     parse_freq,
-    to_local,
 )
 from explstm.errors import DataError, UsageError
 from explstm.panel import (
@@ -35,6 +35,7 @@ from explstm.panel import (
     drop_last,
     keep_steps,
     panel_series,
+    show_date,
     take_series,
 )
 from explstm.parsing import quote
@@ -180,7 +181,7 @@ def future_ds(panel: Panel, h: int) -> Dates:
     """The ``h`` dates after each series, shape (N, h); UTC where the panel has a time zone."""
     rule = parse_freq(panel.freq)
     # Counted from the first date, so that a 30th stays a 30th after a February.
-    first_N = to_local(panel.ds_S[panel.starts_N1[:-1]], rule, panel.time_zone)
+    first_N = local_starts(panel.ds_S, panel.starts_N1, rule, panel.time_zone)
     return dates_after(first_N, panel.lengths_N, h, rule, panel.time_zone)
 
 
@@ -189,7 +190,16 @@ def dates_after(
 ) -> Dates:
     """The ``h`` dates (N, h) that follow so many steps from each first date, which is local."""
     step_NH = steps_N[:, None] + np.arange(h)
-    return from_local(add_steps(first_N[:, None], step_NH, rule), rule, time_zone)
+    local_NH = add_steps(first_N[:, None], step_NH, rule)
+    ahead_NH = from_local(local_NH, rule, time_zone)
+    if time_zone is not None and h > 1 and (ahead_NH[:, 1:] <= ahead_NH[:, :-1]).any():
+        raise DataError(
+            "DATE_SKIPPED",
+            f"in the time zone {time_zone} a day was left out between {show_date(local_NH.min())} "
+            f"and {show_date(local_NH.max())}, which the forecast would have; give the dates in "
+            "UTC or without a zone.",
+        )
+    return ahead_NH
 
 
 def panel_frame(panel: Panel, columns: Mapping[str, npt.NDArray[Any]] | None = None) -> Any:

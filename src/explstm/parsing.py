@@ -34,7 +34,8 @@ _QUARTER = re.compile(r"(\d{4})-?Q([1-4])", re.ASCII)
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _INTEGER = re.compile(r"[+-]?\d{1,18}", re.ASCII)
 
-_FIRST_NANOSECOND, _LAST_NANOSECOND = np.datetime64("1678-01-01"), np.datetime64("2262-01-01")
+_FIRST_NANOSECOND, _LAST_NANOSECOND = np.datetime64("1678-01-01"), np.datetime64("2162-01-01")
+"""Between these, dates are counted in nanoseconds; a century before they end, for forecasts."""
 _EPOCH_POWERS = (8, 11, 14, 17)
 """Smallest time since 1970 in seconds, milli-, micro- and nanoseconds that is taken for one."""
 
@@ -145,6 +146,9 @@ def _parse_iso(text_U: pd.Series) -> tuple[pd.Series, pd.Series]:
     if late_U.any() and (wide := naive_U[late_U].map(_read_wide)).notna().any():
         date_U = date_U.astype("datetime64[us]")
         date_U[late_U] = wide.astype("datetime64[us]")
+    elif date_U.max() >= pd.Timestamp(_LAST_NANOSECOND):
+        whole_U = date_U.astype("datetime64[us]")
+        date_U = whole_U if (whole_U == date_U).all() else date_U
     zone_U = (
         part_U["offset"]
         .fillna("")
@@ -185,7 +189,14 @@ def _parse_as(text_U: pd.Series, date_format: str) -> tuple[pd.Series, pd.Series
             f"date_format={date_format!r} cannot be used: {error}; write it as for strptime.",
         ) from None
     zone_U = pd.Series("+00:00" if aware else "", index=text_U.index)
-    return date_U.dt.tz_localize(None) if aware else date_U, zone_U
+    date_U = date_U.dt.tz_localize(None) if aware else date_U
+    late_U = date_U.isna()
+    if late_U.any():
+        wide_U = text_U[late_U].map(lambda text: _read_wide_as(text, date_format))
+        if wide_U.notna().any():
+            date_U = date_U.astype("datetime64[us]")
+            date_U[late_U] = wide_U.astype("datetime64[us]")
+    return date_U, zone_U
 
 
 def _first_day(text: str) -> str:
@@ -206,6 +217,15 @@ def _read_wide(text: str) -> Any:
         return np.datetime64(datetime.fromisoformat(text if len(text) > 7 else text + "-01"), "us")
     except ValueError:
         return np.datetime64("NaT", "us")
+
+
+def _read_wide_as(text: str, date_format: str) -> Any:
+    """The same of a date in a stated format."""
+    try:
+        date = datetime.strptime(text, date_format)
+    except (ValueError, TypeError):
+        return np.datetime64("NaT", "us")
+    return np.datetime64(date.replace(tzinfo=None) - (date.utcoffset() or timedelta(0)), "us")
 
 
 def _read_offset(offset: str) -> timezone:

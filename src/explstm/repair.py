@@ -23,6 +23,7 @@ from explstm.calendar import (
     date_blocks,
     find_series,
     from_local,
+    local_starts,
     to_local,
 )
 from explstm.errors import DataError
@@ -109,14 +110,18 @@ def lay_on_calendar(panel: Panel, rule: Rule) -> Panel:
     Raises:
         DataError: Dates off the calendar, or more steps absent than present in a series.
     """
-    first_N = to_local(panel.ds_S[panel.starts_N1[:-1]], rule, panel.time_zone)
+    first_N = local_starts(panel.ds_S, panel.starts_N1, rule, panel.time_zone)
     step_S = np.empty(len(panel.ds_S), dtype=np.int64)
     off_S = np.empty(len(panel.ds_S), dtype=bool)
     for block in date_blocks(len(panel.ds_S)):
         local = to_local(panel.ds_S[block], rule, panel.time_zone)
         first = first_N[find_series(panel.starts_N1, np.arange(block.start, block.stop))]
         step_S[block] = count_steps(first, local, rule)
-        off_S[block] = add_steps(first, step_S[block], rule) != local
+        due = add_steps(first, step_S[block], rule)
+        off_S[block] = due != local
+        if panel.time_zone is not None and off_S[block].any():
+            # Where a clock skips the hour of the series, the first one after it is meant.
+            off_S[block] &= from_local(due, rule, panel.time_zone) != panel.ds_S[block]
     if off_S.any():
         raise _irregular(panel, off_S)
     full_N = step_S[panel.starts_N1[1:] - 1] + 1

@@ -297,4 +297,18 @@ def _show_cell(value: Any) -> str:
 def _records(frame: "pd.DataFrame | None") -> Sequence[dict[str, Any]] | None:
     if frame is None:
         return None
-    return json.loads(frame.to_json(orient="records", date_format="iso", double_precision=15))
+    unit = _date_unit(frame)
+    text = frame.to_json(orient="records", date_format="iso", date_unit=unit, double_precision=15)
+    return json.loads(text)
+
+
+def _date_unit(frame: "pd.DataFrame") -> str:
+    """The coarsest unit, from milliseconds, that holds every date to its last digit."""
+    finest = "ms"
+    for _, dates in frame.select_dtypes(["datetime", "datetimetz"]).items():
+        counts, own = dates.array.asi8, dates.dt.unit
+        per_ms = {"us": 10**3, "ns": 10**6}.get(own, 1)
+        if (counts % per_ms).any():
+            whole_us = own == "us" or not (counts % 10**3).any()
+            finest = "us" if whole_us and finest != "ns" else "ns"
+    return finest

@@ -18,6 +18,7 @@ import pandas as pd
 _FORMULA = re.compile(r"'*[=+\-@\t\r\n\0|%]")
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
 _MARKED = re.compile(r"'+[=+\-@\t\r\n\0|%]")
+FOUR_DIGITS = 1000
 TEXTS = ("object", "string", "category")
 
 
@@ -57,12 +58,19 @@ def write_csv(frame: pd.DataFrame, target: Path | None, line_end: str = "\n") ->
         bare = bare or any("\r" in text for text in texts)
         if any(neutralise(text) != text for text in texts):
             frame[name] = cells.map(_mark)
+    for name, dates in frame.select_dtypes(["datetime", "datetimetz"]).items():
+        if dates.dt.year.min() < FOUR_DIGITS:  # pandas writes these with as few digits as they have
+            frame[name] = dates.map(_write_early, na_action="ignore")
     # The csv module leaves a carriage return bare, which readers take for the end of a line.
     quoting = csv.QUOTE_NONNUMERIC if bare else csv.QUOTE_MINIMAL
     written: str | None = frame.to_csv(
         target, index=False, lineterminator=line_end, quoting=quoting
     )
     return written
+
+
+def _write_early(date: pd.Timestamp) -> str:
+    return date.isoformat(sep=" ").removesuffix(" 00:00:00")
 
 
 def _mark(cell: Any) -> Any:

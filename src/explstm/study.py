@@ -157,8 +157,8 @@ def open_study(
         except (sqlite3.Error, optuna.exceptions.StorageInternalError) as error:
             raise UsageError(
                 "STUDY_UNREADABLE",
-                f"--storage {path} is no study that can be used ({_tell_cause(error)}); use another "
-                "file, or wait for the process that holds it.",
+                f"--storage {path} is no study that can be used ({_tell_cause(error)}); use "
+                "another file, or wait for the process that holds it.",
             ) from None
         yield SharedStudy(study, path, worker, tuple(knobs), seed)
 

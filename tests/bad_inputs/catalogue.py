@@ -57,9 +57,9 @@ def write_page(lines: Sequence[Line]) -> str:
     parts = [
         "# Bad input, and what becomes of it\n",
         f"{len(lines)} faults, each a test of `tests/test_bad_inputs.py` that is named after it. A",
-        "fault of the data ends with exit code 3, of arguments and configuration with 2, of a saved",
-        "model with 4, of a training with 5; over HTTP with a status of 4xx. The message is one",
-        "sentence that says what was found, where, and what to do. Written from",
+        "fault of the data ends with exit code 3, of arguments and configuration with 2, of a",
+        "saved model with 4, of a training with 5; over HTTP with a status of 4xx. The message is",
+        "one sentence that says what was found, where, and what to do. Written from",
         "`tests/bad_inputs/catalogue.toml`.\n",
     ]
     for table, title in TABLES.items():
