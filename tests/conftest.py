@@ -23,6 +23,7 @@ import pytest
 from hypothesis import settings
 
 settings.register_profile("explstm", derandomize=True, deadline=None, max_examples=50)
+settings.register_profile("hunt", deadline=None, derandomize=False, max_examples=5000)
 settings.load_profile("explstm")
 
 

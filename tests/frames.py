@@ -52,6 +52,7 @@ class Asked:
 
     table: Any
     options: dict[str, Any] = field(default_factory=dict)
+    freq: str | int | None = None
 
 
 @st.composite
@@ -78,15 +79,17 @@ def _values(draw: st.DrawFn, n: int) -> Any:
 
 @st.composite
 def _integers(draw: st.DrawFn, n: int) -> Any:
-    first = draw(st.sampled_from((0, 1, -5, 1990, 20240101, 2**53, 2**62, 2**63 - 200, -(2**63))))
-    step = draw(st.sampled_from((1, 1, 2, 7, 10**6, -1)))
+    odd = (20240101, 2**53, 2**62, 2**63 - 200, -(2**63))
+    first = draw(st.sampled_from((0, 1, 1, -5, 1990) * 3 + odd))
+    step = draw(st.sampled_from((1, 1, 1, 1, 1, 2, 7, 10**6, -1)))
     low, high = np.iinfo(np.int64).min, np.iinfo(np.int64).max
     return np.array([min(max(first + step * i, low), high) for i in range(n)], dtype=np.int64)
 
 
 @st.composite
 def _stamps(draw: st.DrawFn, n: int, unit: str, freq: str) -> Any:
-    start = np.datetime64(draw(st.sampled_from(STARTS)).replace(" ", "T"))
+    usual = STARTS[6:12] if draw(st.integers(0, 2)) else STARTS
+    start = np.datetime64(draw(st.sampled_from(usual)).replace(" ", "T"))
     try:
         stamp = pd.Timestamp(start).as_unit(unit)
         return pd.date_range(stamp, periods=n, freq=freq, unit=unit).to_numpy()
@@ -153,7 +156,7 @@ def frames(draw: st.DrawFn) -> Asked:
     )
     if kind_of_ids != "mixed":
         table["unique_id"] = table["unique_id"].infer_objects()
-    for _ in range(draw(st.sampled_from((0, 0, 1, 1, 2, 3)))):
+    for _ in range(draw(st.sampled_from((0, 0, 0, 1, 1, 2)))):
         with suppress(ValueError, OverflowError, TypeError, NotImplementedError):
             table = _spoil(draw, table)  # unless pandas cannot make that table
     if draw(st.integers(0, 5)) == 0:
@@ -163,7 +166,8 @@ def frames(draw: st.DrawFn) -> Asked:
         "level": draw(st.sampled_from((None, [80], [80, 99.9]))),
         "fill": draw(st.sampled_from(("error", "interpolate", "forward"))),
     }
-    return Asked(table, options)
+    of_freq = (None,) * 6 + ((freq,) * 3 if dated else (1, 7)) + ("MS", "D", "B", "h", 1)
+    return Asked(table, options, draw(st.sampled_from(of_freq)))
 
 
 def _to_polars(table: pd.DataFrame) -> Any:

@@ -3,6 +3,7 @@
 import datetime
 import warnings
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -17,13 +18,18 @@ from explstm.frame import build_panel
 from explstm.reading import parse_table
 from frames import Asked, frames
 
-TOLD_OF_THE_CALL = ("CONFIG_CONFLICT", "ALIAS_TAKEN")
+TOLD_OF_THE_CALL = ("FREQ_TYPE",)
 """Faults of the table that are told as such of an argument."""
+
+
+@lru_cache
+def model_of(freq: str | int | None) -> ExpLSTM:
+    return ExpLSTM(freq=freq)
 
 
 @pytest.fixture(scope="module")
 def model() -> ExpLSTM:
-    return ExpLSTM()
+    return model_of(None)
 
 
 def numbers_of(forecast: Any) -> np.ndarray:
@@ -51,13 +57,13 @@ def cells_of(values: Any) -> list[Any]:
 
 @settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 @given(asked=frames())
-def test_any_table_gives_a_finite_forecast_or_one_of_our_errors(model: ExpLSTM, asked: Asked):
+def test_any_table_gives_a_finite_forecast_or_one_of_our_errors(asked: Asked):
     before = picture_of(asked.table)
     n = len(asked.table)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*little more than straight lines.*")
         try:
-            forecast = model.predict(asked.table, **asked.options)
+            forecast = model_of(asked.freq).predict(asked.table, **asked.options)
         except ExpLSTMError as error:
             assert isinstance(error, ValueError), error  # of the data or an argument, not of ours
             assert not isinstance(error, UsageError) or error.code in TOLD_OF_THE_CALL, error
