@@ -9,7 +9,7 @@ import httpx
 import numpy as np
 import pytest
 
-from bad_inputs import commands, configuration, models, service, tables
+from bad_inputs import commands, configuration, models, service, tables, training
 from bad_inputs.catalogue import LINES, Line, write_page
 from bad_inputs.world import CHECKS, World
 from server.live import Live, start
@@ -17,7 +17,7 @@ from server.live import Live, start
 SEED = 168
 TESTS = Path(__file__).parent
 PAGE = TESTS.parent / "docs" / "bad-inputs.md"
-MODULES = (tables, configuration, models, commands, service)
+MODULES = (tables, configuration, models, commands, training, service)
 
 
 @pytest.fixture(scope="module")

@@ -200,12 +200,22 @@ def warn_of_changes(saved: Mapping[str, Any], current: Mapping[str, Any]) -> Non
 
 
 def _list_differences(saved: Mapping[str, Any], current: Mapping[str, Any]) -> str:
-    keys = [*saved, *(key for key in current if key not in saved)]
+    """What differs, in words; of the fields of a specification those that do."""
+    then, now = _flatten(saved), _flatten(current)
+    keys = [*then, *(key for key in now if key not in then)]
     return ", ".join(
-        f"{key} ({_show(saved, key)} then, {_show(current, key)} now)"
+        f"{key} ({_show(then, key)} then, {_show(now, key)} now)"
         for key in keys
-        if saved.get(key) != current.get(key)
+        if then.get(key) != now.get(key)
     )
+
+
+def _flatten(values: Mapping[str, Any]) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        inner = value if isinstance(value, dict) else {None: value}
+        flat |= {key if name is None else f"{key}.{name}": item for name, item in inner.items()}
+    return flat
 
 
 def _show(values: Mapping[str, Any], key: str) -> str:

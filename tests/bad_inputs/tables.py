@@ -128,6 +128,11 @@ def decimal_comma(world: World) -> None:
         found,
         world.take("\n".join([HEADER, *(r.replace(",", ".").replace(";", ",") for r in rows)])),
     )
+    path = world.write(data)
+    for name, value in (("sep", ";;"), ("decimal", "x")):
+        asked = ("forecast", path, "--horizon", "2", f"--{name}", value)
+        world.refuse_arguments("CONFIG_VALUE", f"{name}='{value}'", arguments=asked)
+        assert world.post(path.read_bytes(), **{name: value}).status_code == 422
     both = data.replace(";", ",")
     world.refuse(
         both, "CONFIG_CONFLICT", "pass both", exit_code=2, flags=("--decimal", ","), decimal=","
