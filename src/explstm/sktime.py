@@ -29,6 +29,7 @@ from explstm.forecaster import (
     ExpLSTM,
 )
 from explstm.models.spec import MEDIAN, ModelSpec
+from explstm.prediction import check_horizon
 
 try:
     from sktime.forecasting.base import BaseForecaster, ForecastingHorizon
@@ -57,6 +58,8 @@ class ExpLSTMForecaster(BaseForecaster):
     Args:
         backend: ``"numpy"`` forecasts; ``"torch"`` and ``"tensorflow"`` train as well.
         trainer: Framework of ``pretrain`` where ``backend`` is ``"numpy"``.
+        horizon: Steps ahead that training is for; by default those of ``fh``, or 12 without one.
+            Any ``fh`` can be forecast.
         random_state: Seed of the initial weights, of the order of batches and of dropout; None for
             the default. The random state of the caller is neither read nor changed.
         init: As those that follow, see :class:`explstm.ExpLSTM`.
@@ -123,6 +126,7 @@ class ExpLSTMForecaster(BaseForecaster):
         reflection: float = DEFAULTS.reflection,
         scale_weight: float = DEFAULTS.scale_weight,
         trainer: str = TRAINABLE_BACKENDS[0],
+        horizon: int | None = None,
     ) -> None:
         self.backend = backend
         self.init = init
@@ -146,12 +150,15 @@ class ExpLSTMForecaster(BaseForecaster):
         self.reflection = reflection
         self.scale_weight = scale_weight
         self.trainer = trainer
+        self.horizon = horizon
         super().__init__()
 
     def __post_init__(self) -> None:
         """Refuse arguments that cannot be used, and say so where no quantiles are trained."""
         self._y = self._X = None  # where sktime keeps data once ``remember_data`` is set
         choose("trainer", self.trainer, TRAINABLE_BACKENDS)
+        if self.horizon is not None:
+            check_horizon(self.horizon)
         self._make_model(self.backend, self.freq)
         points = self.spec is not None and len(self.spec.quantiles) == 1
         if points or self.loss != "pinball":
@@ -159,7 +166,7 @@ class ExpLSTMForecaster(BaseForecaster):
 
     def _make_model(self, backend: str, freq: Freq | None) -> ExpLSTM:
         arguments = {OWN.get(name, name): value for name, value in self.get_params().items()}
-        del arguments["trainer"]
+        del arguments["trainer"], arguments["horizon"]
         seed = arguments["random_seed"]
         arguments["random_seed"] = DEFAULTS.random_seed if seed is None else int(seed)
         return ExpLSTM(**{**arguments, "backend": backend, "freq": freq})
@@ -178,7 +185,7 @@ class ExpLSTMForecaster(BaseForecaster):
         table = to_table(self.history_)
         model = self._make_model(self.backend, _step_of(table, self.freq))
         if self.backend in TRAINABLE_BACKENDS:
-            return _train(model, table, _count_steps(fh))
+            return _train(model, table, self._count_steps(fh))
         if self.init == "random":
             raise UsageError(
                 "NOT_FITTED",
@@ -199,7 +206,7 @@ class ExpLSTMForecaster(BaseForecaster):
     ) -> Self:
         """Train one network on all series, from ``init`` or from where the last call ended."""
         backend = self.trainer if self.backend == "numpy" else self.backend
-        table, steps = to_long_table(y), _count_steps(fh)
+        table, steps = to_long_table(y), self._count_steps(fh)
         model = self._make_model(backend, _step_of(table, self.freq))
         if hasattr(self, "pretrained_"):
             with TemporaryDirectory() as folder:
@@ -210,6 +217,14 @@ class ExpLSTMForecaster(BaseForecaster):
             trained = _train(model, table, steps)
         self.pretrained_ = trained.set_params(backend=self.backend, init=self.init, spec=self.spec)
         return self
+
+    def _count_steps(self, fh: ForecastingHorizon | None) -> int:
+        """How many steps ahead to train for."""
+        if self.horizon is not None:
+            return self.horizon
+        if fh is None or not fh.is_relative:
+            return DEFAULT_HORIZON
+        return max(1, int(fh.to_numpy().max()))
 
     # ------------------------------------------------------------------------------ forecasting
 
@@ -254,11 +269,12 @@ class ExpLSTMForecaster(BaseForecaster):
         if parameter_set not in TRAINABLE_BACKENDS:
             quick = {"max_steps": 1, "val_size": 0}
             return [quick, {**quick, "growth": "asinh", "season_length": 4, "window": 16}]
-        spec = ModelSpec(hidden_sizes=(4,), cell="slstm", quantiles=(0.1, 0.5, 0.9))
-        scratch = {"init": "random", "spec": spec, "max_steps": 2, "learning_rate": 0.01}
+        shared = {"backend": parameter_set, "init": "random", "max_steps": 2, "horizon": 4}
+        exponential = ModelSpec(hidden_sizes=(4,), cell="slstm", quantiles=(0.1, 0.5, 0.9))
+        deep = ModelSpec(hidden_sizes=(4, 3), dense_sizes=(4,), batch_norm=True, dropout=0.2)
         return [
-            {"backend": parameter_set, **scratch},
-            {"backend": parameter_set, "max_steps": 1, "val_size": 0, "window": 16},
+            {**shared, "spec": exponential},
+            {**shared, "spec": deep, "growth": "linear", "optimizer": "adamw", "random_state": 3},
         ]
 
 
@@ -296,13 +312,6 @@ def _step_of(table: pd.DataFrame, freq: Freq | None) -> Freq | None:
     """Integer dates count steps in sktime, whatever most of them are apart."""
     counted = freq is None and pd.api.types.is_integer_dtype(table["ds"])
     return 1 if counted else freq
-
-
-def _count_steps(fh: ForecastingHorizon | None) -> int:
-    """The horizon to train for."""
-    if fh is None or not fh.is_relative:
-        return DEFAULT_HORIZON
-    return max(1, int(fh.to_numpy().max()))
 
 
 def _to_column(probability: float, alias: str) -> tuple[str, float | None]:
