@@ -643,6 +643,14 @@ class ExpLSTM(Parameters):
         """All but the engine, which a copy builds from the weights when it forecasts."""
         return {name: value for name, value in vars(self).items() if name != "_built"}
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """A copy with all of its own but the weights, which nothing changes in place."""
+        weights = vars(self).get("weights_", {})
+        memo.update((id(array), array) for array in weights.values())
+        other = type(self).__new__(type(self))
+        vars(other).update(copy.deepcopy(self.__getstate__(), memo))
+        return other
+
 
 def refuse_untrainable(backend: str) -> None:
     """Refuse an engine that only forecasts.

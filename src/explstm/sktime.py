@@ -1,9 +1,9 @@
 """``ExpLSTMForecaster``: the same forecaster for pipelines, tuning and evaluation of sktime.
 
-Contract: a thin adapter. It turns sktime's series into tables, calls :class:`explstm.ExpLSTM`, and
-puts the forecasts on sktime's index; what a forecast is, is decided there. A fitted forecaster holds
-numbers and settings, no framework: it can be copied and pickled, and builds an engine for the time
-of a forecast. Instances share nothing that changes.
+Contract: a thin adapter. It turns series of sktime into tables, calls :class:`explstm.ExpLSTM`, and
+puts the forecasts on the index that sktime asks for. A fitted forecaster holds numbers and
+settings, no framework: it can be copied and pickled, and builds an engine for the time of a
+forecast. Instances share nothing that changes.
 
 Needs the extra ``sktime``; nothing else in the package imports this module or sktime.
 """
@@ -12,7 +12,7 @@ import copy
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
@@ -36,7 +36,7 @@ try:
 except ModuleNotFoundError as error:
     raise BackendNotInstalledError(
         "BACKEND_NOT_INSTALLED",
-        f"explstm.sktime needs {error.name}, which is not installed; "
+        f"explstm.sktime needs {str(error.name).split('.')[0]}, which is not installed; "
         "run pip install 'explstm[sktime]'.",
     ) from None
 
@@ -80,7 +80,7 @@ class ExpLSTMForecaster(BaseForecaster):
         (3, 2)
     """
 
-    _tags = {
+    _tags: ClassVar[dict[str, Any]] = {
         "authors": "Exponential LSTM",
         "maintainers": "Exponential LSTM",
         "y_inner_mtype": "pd.Series",
@@ -96,7 +96,7 @@ class ExpLSTMForecaster(BaseForecaster):
         "pretrain:fitted_params": ["pretrained_"],
         "requires-fh-in-fit": False,
     }
-    _config = {"remember_data": False}  # noqa: RUF012 - read by sktime; ``history_`` remembers
+    _config: ClassVar[dict[str, Any]] = {"remember_data": False}  # ``history_`` remembers
 
     model_: ExpLSTM
     history_: pd.Series
@@ -230,9 +230,7 @@ class ExpLSTMForecaster(BaseForecaster):
 
     def _predict(self, fh: ForecastingHorizon, X: Any) -> pd.Series:
         forecast = self._forecast(fh, [MEDIAN])[MEDIAN]
-        return pd.Series(
-            forecast, index=fh.to_absolute_index(self.cutoff), name=self.history_.name
-        )
+        return pd.Series(forecast, index=fh.to_absolute_index(self.cutoff), name=self.history_.name)
 
     def _predict_quantiles(
         self, fh: ForecastingHorizon, X: Any, alpha: list[float]

@@ -33,7 +33,7 @@ GRAPH = "network"
 
 Array = NDArray[Any]
 
-OPERATORS: dict[Activation, tuple[str, dict[str, float]]] = {
+OPERATORS: dict[Activation, tuple[str, dict[str, Any]]] = {
     "tanh": ("Tanh", {}),
     "sigmoid": ("Sigmoid", {}),
     "hard_sigmoid": ("HardSigmoid", {"alpha": 1 / 6, "beta": 0.5}),
