@@ -63,8 +63,7 @@ class TensorFlowEngine:
     def load_weights(self, weights: Arrays) -> None:
         """Replace all weights; raises ModelFileError where names, shapes or numbers are wrong."""
         check_weights(self.spec, weights)
-        for name, variable in self._native.items():
-            variable.assign(np.asarray(weights[name], np.float32))
+        self._machine.load(weights)
 
     def dump_weights(self) -> dict[str, Array]:
         """Copies of all weights under their canonical names, float32."""

@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 
 from explstm.errors import UsageError
-from explstm.models.engine import OptimizerConfig
+from explstm.models.engine import Arrays, OptimizerConfig
 from explstm.models.losses import LossConfig, weighted_loss
 from explstm.models.spec import BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, ModelSpec
 
@@ -150,6 +150,7 @@ class TrainingGraphs:
         train: Takes a step.
         differentiate: Gives the loss and its gradients.
         evaluate: Gives the loss outside training.
+        start_over: Forgets all steps.
     """
 
     optimizer: OptimizerConfig
@@ -158,19 +159,11 @@ class TrainingGraphs:
     train: Graph
     differentiate: Graph
     evaluate: Graph
+    start_over: Graph
 
     def moments(self) -> list[Any]:
         """The variables that change from step to step: both moments of each weight."""
-        if self.optimizer.name == "sgd":
-            return []
-        first, second = self.keras_optimizer._momentums, self.keras_optimizer._velocities
-        return [moment for pair in zip(first, second, strict=True) for moment in pair]
-
-    def start_over(self) -> None:
-        """Forget all steps."""
-        self.keras_optimizer.iterations.assign(0)
-        for moment in self.moments():
-            moment.assign(np.zeros(moment.shape, np.float32))
+        return _moments(self.optimizer, self.keras_optimizer)
 
 
 class Machine:
@@ -182,7 +175,17 @@ class Machine:
         self.network = Network(spec)
         self.native = dict(self.network.native())
         self.predict = Graph(self.network, _input_signature(spec)[:2])
+        shapes = [tf.TensorSpec(variable.shape, tf.float32) for variable in self.native.values()]
+        self._load = Graph(self._assign, shapes)
         self._training: TrainingGraphs | None = None
+
+    def load(self, weights: Arrays) -> None:
+        """Take weights by canonical name."""
+        self._load(*(np.asarray(weights[name], np.float32) for name in self.native))
+
+    def _assign(self, *arrays: Any) -> None:
+        for variable, array in zip(self.native.values(), arrays, strict=True):
+            variable.assign(array)
 
     def trainable(self) -> dict[str, Any]:
         """The variables that training changes, by canonical name."""
@@ -225,6 +228,11 @@ class Machine:
             keras_optimizer.apply(gradients, trainable)
             return value
 
+        def start_over() -> None:
+            keras_optimizer.iterations.assign(0)
+            for moment in _moments(optimizer, keras_optimizer):
+                moment.assign(tf.zeros_like(moment))
+
         signature = _input_signature(self.spec)
         rate = tf.TensorSpec((), tf.float32)
         return TrainingGraphs(
@@ -234,6 +242,7 @@ class Machine:
             Graph(train, [rate, *signature]),
             Graph(differentiate, signature),
             Graph(evaluate, signature),
+            Graph(start_over, []),
         )
 
 
@@ -255,6 +264,13 @@ def return_machine(machine: Machine) -> None:
     """Keep a machine that nobody has any more, in place of the one that was idle longest."""
     _idle_machines.append(machine)
     del _idle_machines[:-MOST_IDLE]
+
+
+def _moments(config: OptimizerConfig, keras_optimizer: Any) -> list[Any]:
+    if config.name == "sgd":
+        return []
+    first, second = keras_optimizer._momentums, keras_optimizer._velocities
+    return [moment for pair in zip(first, second, strict=True) for moment in pair]
 
 
 def _input_signature(spec: ModelSpec) -> list[Any]:
