@@ -526,3 +526,23 @@ def test_config_json_is_readable(fitted, tmp_path):
     settings = json.loads((tmp_path / "model" / "config.json").read_text())["settings"]
     assert settings["freq"] == "MS" and settings["season_length"] == [12]
     assert settings["parameters"]["season_length"] is None
+
+
+def test_deep_copies_hold_the_weights_once_and_train_apart():
+    fitted = ExpLSTM(backend="torch", max_steps=1, val_size=0).fit(load_air_passengers(), h=2)
+    before = fitted.predict(h=2)
+    copied = copy.deepcopy(fitted)
+    assert all(copied.weights_[name] is array for name, array in fitted.weights_.items())
+    copied.set_params(learning_rate=0.1).fit(load_air_passengers(), h=2)
+    assert not np.array_equal(copied.predict(h=2)["ExpLSTM"], before["ExpLSTM"])
+    pd.testing.assert_frame_equal(copy.deepcopy(fitted).predict(h=2), before)
+    assert copied.panel_ is not fitted.panel_
+
+
+def test_a_fitted_model_goes_on_in_the_engine_that_it_is_told():
+    fitted = ExpLSTM(backend="torch", max_steps=1, val_size=0).fit(load_air_passengers(), h=2)
+    expected = fitted.predict(h=2)["ExpLSTM"]
+    copied = copy.copy(fitted).set_params(backend="numpy")
+    assert copied._engine.backend == "numpy"
+    np.testing.assert_allclose(copied.predict(h=2)["ExpLSTM"], expected, rtol=1e-5)
+    assert fitted._engine.backend == "torch"

@@ -125,6 +125,7 @@ class ExpLSTM(Parameters):
     tuning_: "Tuning"
     panel_: Panel | None
     _taken_with: dict[str, Any] | None = None
+    _built: Engine | None = None
 
     def __init__(
         self,
@@ -266,7 +267,7 @@ class ExpLSTM(Parameters):
         if not mixes:
             refuse_other_runs(course, ("",))
         trained = fine_tune(start, panel, h, course) if mixes else fit_network(start, panel, course)
-        self._engine, self.panel_, self.horizon_ = trained.engine, panel, h
+        self._built, self.panel_, self.horizon_ = trained.engine, panel, h
         self._taken_with = None
         self.freq_ = panel.plain_freq
         self.spec_, self.weights_, self.preprocessing_ = spec, trained.weights, view
@@ -346,7 +347,7 @@ class ExpLSTM(Parameters):
             UsageError: Nothing was fitted or loaded, or an argument cannot be used.
             DataError: Data that cannot be used.
         """
-        self._require_fitted()
+        self.require_fitted()
         h = self.horizon_ if h is None else check_horizon(h)
         levels = check_levels(level, self.spec_, self.training_.loss)
         names = {"id_col": id_col, "time_col": time_col, "target_col": target_col}
@@ -448,7 +449,7 @@ class ExpLSTM(Parameters):
     def _refuse_seen(self, past: Panel, fits: bool) -> None:
         """Refuse to judge a model, or one trained from it, on steps that its training saw."""
         if not fits:
-            self._require_fitted()
+            self.require_fitted()
             until = self.trained_until_
         elif self.init == "random":
             until = None
@@ -490,7 +491,7 @@ class ExpLSTM(Parameters):
             UsageError: Nothing was fitted or loaded, or an argument cannot be used.
             DataError: Data that cannot be used.
         """
-        self._require_fitted()
+        self.require_fitted()
         names = {"id_col": id_col, "time_col": time_col, "target_col": target_col}
         panel, preprocessing = self._history(df, "stream", fill=fill, **names)
         return Stream(
@@ -526,8 +527,13 @@ class ExpLSTM(Parameters):
                 f"alias={self.alias!r} is a column of df already; choose another alias.",
             )
 
-    def _require_fitted(self) -> None:
-        """Take the model that ``init`` names where nothing was fitted, and again when told else."""
+    def require_fitted(self) -> None:
+        """Take the model that ``init`` names where nothing was fitted, and again when told else.
+
+        Raises:
+            UsageError: ``init="random"``, and nothing was fitted or loaded.
+            ModelFileError: ``init`` is no saved model.
+        """
         if hasattr(self, "weights_") and self._taken_with in (None, self.get_params()):
             return
         if self.init == "random":
@@ -564,7 +570,7 @@ class ExpLSTM(Parameters):
             UsageError: Nothing was fitted or loaded.
             ModelFileError: The place cannot be written.
         """
-        self._require_fitted()
+        self.require_fitted()
         seasons: list[int] | None = list(self.preprocessing_.season_length)
         if self.freq_ is None:  # by frequency, unless told
             asked = self.season_length
@@ -624,17 +630,26 @@ class ExpLSTM(Parameters):
         self.training_log_, self.findings_, self.panel_ = (), (), None
         # A model of one frequency stays as it was fitted; one of any follows its parameters.
         self._taken_with = self.get_params() if self.freq_ is None else None
-        self._engine = make_engine(self.backend, bundle.spec, bundle.weights)  # type: ignore[arg-type]
+        self._built = make_engine(self.backend, bundle.spec, bundle.weights)  # type: ignore[arg-type]
+
+    @property
+    def _engine(self) -> Engine:
+        """The network in the engine that ``backend`` names, built where there is none yet."""
+        if self._built is None or self._built.backend != self.backend:
+            self._built = make_engine(self.backend, self.spec_, self.weights_)  # type: ignore[arg-type]
+        return self._built
 
     def __getstate__(self) -> dict[str, Any]:
-        """All but the engine, which is rebuilt from the weights."""
-        return {name: value for name, value in vars(self).items() if name != "_engine"}
+        """All but the engine, which a copy builds from the weights when it forecasts."""
+        return {name: value for name, value in vars(self).items() if name != "_built"}
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Rebuild the engine of a fitted model."""
-        vars(self).update(state)
-        if "weights_" in state:
-            self._engine = make_engine(self.backend, self.spec_, self.weights_)  # type: ignore[arg-type]
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """A copy with all of its own but the weights, which nothing changes in place."""
+        weights = vars(self).get("weights_", {})
+        memo.update((id(array), array) for array in weights.values())
+        other = type(self).__new__(type(self))
+        vars(other).update(copy.deepcopy(self.__getstate__(), memo))
+        return other
 
 
 def refuse_untrainable(backend: str) -> None:

@@ -8,7 +8,7 @@ import json
 import math
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -185,6 +185,13 @@ class Screen:
         if batch.set_aside:
             _write(spell_out(f"why, one by one: {out / batch.dead_letters.name}"))
         _write(spell_out(f"wrote {out}"))
+
+    def show_export(self, about: Mapping[str, Any], path: Path) -> None:
+        """Show what an exported network says of itself."""
+        if self.as_json:
+            self.write_json({"out": str(path), **about})
+            return
+        _write(spell_out(f"wrote {path}"))
 
     def show_page(self, page: "Page", path: Path) -> None:
         """Show what a report holds, and what would make it complete."""

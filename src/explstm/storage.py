@@ -267,6 +267,24 @@ def _write_new(path: Path, data: bytes, mode: int) -> None:
         os.fsync(file.fileno())
 
 
+def replace_file(path: Path, data: bytes) -> None:
+    """Write a file under its name as a whole or not at all; an older one is replaced.
+
+    Raises:
+        OSError: It cannot be written; what stood there is intact.
+    """
+    path = Path(os.path.realpath(path))
+    aside = _sibling(path, "writing")
+    try:
+        _write_new(aside, data, 0o666)
+        os.replace(aside, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            aside.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
 def sync_folder(path: Path) -> None:
     """Put the names in a folder on the disk."""
     if sys.platform == "win32":  # folders cannot be opened there

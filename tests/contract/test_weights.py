@@ -94,9 +94,10 @@ def test_an_unknown_backend_is_refused():
 @pytest.mark.parametrize(("backend", "framework"), [("torch", "torch"), ("tensorflow", "keras")])
 def test_a_missing_framework_names_the_line_that_installs_it(monkeypatch, backend, framework):
     monkeypatch.setitem(__import__("sys").modules, framework, None)
-    monkeypatch.delitem(
-        __import__("sys").modules, f"explstm.models.{backend}_engine", raising=False
-    )
+    for part in ("engine", "machine"):
+        monkeypatch.delitem(
+            __import__("sys").modules, f"explstm.models.{backend}_{part}", raising=False
+        )
     spec = SPECS["one_layer"]
     with pytest.raises(BackendNotInstalledError, match=f"pip install 'explstm\\[{backend}\\]'"):
         make_engine(backend, spec, draw_weights(spec))

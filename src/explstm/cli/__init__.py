@@ -8,6 +8,7 @@
     explstm growth sales.csv --horizon 12
     explstm compare sales.csv --horizon 12 --seeds 3
     explstm report explstm-backtest explstm-growth
+    explstm export sales-run --out sales.onnx
     explstm demo
 
 Exit codes are those of :mod:`explstm.errors`, 130 when interrupted and 143 when terminated
@@ -43,7 +44,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in (
-    *(making.forecast, making.fit, making.tune, making.pretrain),
+    *(making.forecast, making.fit, making.tune, making.pretrain, making.export),
     *(judging.backtest, judging.compare, judging.audit, judging.benchmark, judging.demo),
     *(reporting.growth, reporting.report, serving.serve),
 ):

@@ -241,3 +241,22 @@ def pretrain(
             on_step=on_step,
         )
     screen.show_outcome(outcome, out)
+
+
+def export(
+    model: Annotated[
+        Path | None,
+        typer.Argument(
+            help="Saved model, or the run folder of explstm fit; the pretrained one by default."
+        ),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="File to make.")] = Path("explstm-model.onnx"),
+    force: Annotated[bool, typer.Option("--force", help="Replace an older file.")] = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Write the network of a model as an ONNX file, for programs without Python."""
+    from explstm.commands.export import export_model
+
+    about = export_model(model, out, force=force)
+    Screen(as_json).show_export(about, out)
