@@ -1,4 +1,4 @@
-"""Runs to be killed: each small, done in two versions by turns, and its result told from a half one.
+"""Runs to be killed: small, in two versions by turns, each result told from half a one.
 
 Contract: :attr:`Kind.run` does in a folder what the command does, over the result of the other
 version. :attr:`Kind.look` says which version stands there under its final name, by what the files

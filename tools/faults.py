@@ -42,7 +42,7 @@ import numpy as np
 import psutil
 
 sys.path.insert(0, str(Path(__file__).parent))
-from fault_runs import KINDS, OUT, Broken, Kind, prepare  # noqa: E402
+from fault_runs import KINDS, Broken, Kind, prepare
 
 TOUCHES = ("os.rename", "os.mkdir", "os.remove", "os.rmdir", "sqlite3.connect")
 HANGS_AFTER = 120.0

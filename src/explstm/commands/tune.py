@@ -96,7 +96,7 @@ def tune_file(
 
 @contextmanager
 def _kept_study(run: RunFolder, out: Path, storage: str | None) -> Iterator[str]:
-    """The study: the one that is shared, or one beside the run folder until that is in its place."""
+    """The study: the one that is shared, or one beside the run folder until that is in place."""
     if storage is not None:
         yield storage
         return
