@@ -1,4 +1,4 @@
-"""A small real run of the fault script; all its kills are run by hand, see docs/how-to/faults.md."""
+"""A small real run of the fault script; docs/how-to/faults.md tells of all its kills."""
 
 import re
 import subprocess

@@ -7,7 +7,6 @@ and the exact one read differently, a forecast that is not finite.
 
 import struct
 import tempfile
-import tomllib
 import warnings
 from collections.abc import Callable
 from contextlib import suppress

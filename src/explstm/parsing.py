@@ -26,7 +26,8 @@ NameCell = Callable[[int], str]
 
 _ISO = re.compile(
     r"^(?P<day>\d{4}(?P<sep>[-/])\d{2}(?:(?P=sep)\d{2})?)"
-    r"(?P<time>[T ]\d{2}(?::\d{2}(?::\d{2}(?:\.\d{1,9})?)?)?)?(?P<offset>Z|[+-]\d{2}:?\d{2})?\Z",
+    r"(?P<time>[T ]\d{2}(?::\d{2}(?::\d{2}(?:\.\d{1,9})?)?)?)?"
+    r"(?P<offset>Z|[+-](?:[01]\d|2[0-3]):?[0-5]\d)?\Z",
     re.ASCII,
 )
 _WEEK = re.compile(r"(\d{4})-?W(\d{2})(?:-([1-7]))?", re.ASCII)
@@ -152,9 +153,12 @@ def _parse_iso(text_U: pd.Series) -> tuple[pd.Series, pd.Series]:
         .str.replace(r"(\d\d):?(\d\d)", r"\1:\2", regex=True)
     )
     if zone_U.any():
-        date_U = date_U - zone_U.map(
+        shift_U = zone_U.map(
             lambda zone: _read_offset(zone).utcoffset(None) if zone else timedelta(0)
         )
+        if date_U.min() < _FIRST_NANOSECOND or date_U.max() >= _LAST_NANOSECOND:
+            date_U = date_U.astype("datetime64[us]")  # nanoseconds end within a day of them
+        date_U = date_U - shift_U.astype(f"timedelta64[{date_U.dt.unit}]")
     return date_U, zone_U
 
 

@@ -84,7 +84,7 @@ def read_config(path: str | Path) -> PretrainConfig:
     """
     try:
         content = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(
             "PRETRAIN_CONFIG",
             f"{path} is not a readable TOML file ({error}); check the path, or what stands there.",

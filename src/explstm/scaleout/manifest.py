@@ -191,7 +191,7 @@ def _read_manifest(out: Path) -> dict[str, Any] | None:
         manifest = json.loads(path.read_bytes())
         if manifest["format_version"] == FORMAT_VERSION:
             return dict(manifest)
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         pass
     raise UsageError(
         "OUTPUT_FOREIGN",
