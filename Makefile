@@ -3,6 +3,8 @@
 #   make test    all checks, then all tests
 #   make check   format, lint, types, import contracts, and make audit
 #   make audit   fails if a pinned version has a known hole
+#   make build   wheel, source distribution, their bill of materials and hashes, into dist/; fails
+#                unless a second build gives the same bytes
 #   make docs    the documentation site, into site/; fails on any warning
 #   make bench   the benchmarks print their tables; cells.py and time_to_error.py take hours and
 #                are run by hand
@@ -17,7 +19,7 @@ PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 RUNS := .venv/.runs
 TESTS := .venv/.tests
 
-.PHONY: demo test check audit docs bench clean browser
+.PHONY: demo test check audit build docs bench clean browser
 
 demo: $(RUNS)
 	$(BIN)/explstm demo --force
@@ -33,6 +35,9 @@ check: $(TESTS) audit
 
 audit: $(TESTS)
 	$(BIN)/python tools/audit.py
+
+build: $(TESTS)
+	$(BIN)/python tools/build.py
 
 docs: $(TESTS)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

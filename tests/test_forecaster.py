@@ -416,7 +416,7 @@ def test_a_wrong_parameter_changes_nothing():
         ({"spec": {"hidden_sizes": (4,)}}, "cannot be used; pass a ModelSpec, such as"),
         ({"init": None}, "init=None cannot be used; pass 'pretrained', 'random', or the path"),
         ({"alias": 3}, "alias=3 cannot be used; pass the name of a column"),
-        ({"season_length": 0}, "season_length needs whole numbers of at least 1, found 0"),
+        ({"season_length": 0}, "season_length needs whole numbers from 1 to 1000000, found 0"),
         ({"season_length": -12}, "found -12"),
         ({"season_length": 12.0}, "found 12.0"),
         ({"season_length": [12, "4"]}, "found '4'"),

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +72,28 @@ def test_a_fit_that_diverged_can_be_tried_again_with_other_settings(file, tmp_pa
     assert os.listdir(tmp_path) == []
     fit("max_steps=2")
     assert os.listdir(tmp_path) == ["run"]
+
+
+def test_a_kill_before_the_run_is_in_its_place_costs_no_training(file, tmp_path, monkeypatch):
+    arguments = (file, H, tmp_path / "run", DataOptions())
+    settings = parse_settings(["hidden_sizes=[4]", "val_check_steps=2", "max_steps=4"])
+    options = {"backend": "torch", "settings": settings, "resume": True}
+    with monkeypatch.context() as patch:
+        patch.setattr("explstm.runfolder._seal", lambda _: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            pipeline.fit_file(*arguments, **options)
+    steps = []
+    pipeline.fit_file(*arguments, **options, on_step=steps.append)
+    assert steps == [], "the training had ended"
+    assert os.listdir(tmp_path) == ["run"]
+
+
+def test_a_model_is_found_while_its_run_is_being_replaced(file, fitted, tmp_path):
+    shutil.copytree(fitted, tmp_path / ".run.replaced")  # a kill came between two renames
+    for place in (fitted, tmp_path / "run"):
+        pipeline.forecast_file(file, H, tmp_path / place.parent.name, DataOptions(), saved=place)
+    tables = [tmp_path / place / "forecast.csv" for place in (fitted.parent.name, tmp_path.name)]
+    assert tables[0].read_bytes() == tables[1].read_bytes()
 
 
 def test_force_throws_away_the_checkpoints_of_another_run(file, tmp_path):

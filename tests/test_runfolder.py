@@ -14,7 +14,7 @@ import pytest
 from explstm import datasets
 from explstm.errors import BusyError, UsageError
 from explstm.reading import read_table
-from explstm.runfolder import describe_run, open_run
+from explstm.runfolder import describe_run, find_run, open_run
 
 
 def make_run(path: Path, text: str = "first", force: bool = False) -> None:
@@ -161,6 +161,31 @@ def test_a_kill_between_the_two_renames_loses_nothing(tmp_path):
         raise ZeroDivisionError
     assert read_text(out) == "first"
     assert os.listdir(tmp_path) == ["out"]
+
+
+def test_what_a_run_was_made_from_goes_when_it_is_in_its_place(tmp_path, monkeypatch):
+    (tmp_path / "checkpoint").write_text("hours")
+
+    def make():
+        with open_run(tmp_path / "out") as run:
+            run.spent.append((tmp_path / "checkpoint").unlink)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "rename", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            make()
+    assert os.listdir(tmp_path) == ["checkpoint"]
+    make()
+    assert os.listdir(tmp_path) == ["out"]
+
+
+def test_between_the_two_renames_the_older_run_is_found(tmp_path):
+    out = tmp_path / "out"
+    make_run(out)
+    assert find_run(out) == out
+    out.rename(tmp_path / ".out.replaced")
+    assert read_text(find_run(out)) == "first"
+    assert find_run(Path()) == Path() and find_run(tmp_path / "other") == tmp_path / "other"
 
 
 def test_a_failure_of_the_last_rename_puts_the_old_run_back(tmp_path, monkeypatch):

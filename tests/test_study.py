@@ -161,6 +161,23 @@ def test_a_kill_while_a_lost_trial_is_queued_again_repeats_nothing(tmp_path, mon
     check_whole(read_toy(path), 3)
 
 
+def test_the_locks_of_killed_processes_do_not_stay(tmp_path):
+    path = tmp_path / "tune.db"
+    child = start_child(path, 1, 60)
+    with open_toy(path) as shared:
+        while not (records := read_records(shared)) or not records[0].worker:
+            time.sleep(0.1)
+    (lock,) = tmp_path.glob(".*worker*")  # of the child, which works; its trial is settled here
+    run_toy(tmp_path / "other.db", 1)
+    with open_toy(path):
+        assert lock.exists()
+    child.kill()
+    child.communicate()
+    with open_toy(path):
+        assert not lock.exists()
+    assert sorted(file.name for file in tmp_path.glob(".*")) == []
+
+
 def test_a_trial_of_a_living_process_is_left_to_it(tmp_path):
     path = tmp_path / "tune.db"
     with open_toy(path) as one:

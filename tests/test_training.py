@@ -308,6 +308,30 @@ def test_what_a_kill_left_beside_checkpoints_goes_with_the_next_one(tmp_path):
     assert not list(folder.glob(".*"))
 
 
+class Killed(BaseException):
+    """What stands for a kill: nothing in the package catches it."""
+
+
+def test_a_kill_while_old_checkpoints_go_does_not_end_the_run(tmp_path, monkeypatch):
+    def remove_some(path, **_):
+        if Path(path).is_dir():
+            next(Path(path).iterdir()).unlink()
+            raise Killed
+
+    folder = tmp_path / "c"
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(checkpoint.shutil, "rmtree", remove_some)
+        run_toy("torch", folder)
+    for path in folder.glob("step-*"):
+        assert len(list(path.iterdir())) == 3
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(checkpoint.shutil, "rmtree", remove_some)
+        checkpoint.delete_checkpoints(folder)
+    assert_same(run_toy("torch", folder, resume=True), run_toy("torch", None))
+    checkpoint.delete_checkpoints(folder)
+    assert not folder.exists()
+
+
 class StopError(Exception):
     pass
 

@@ -110,6 +110,11 @@ def delete_checkpoints(folder: Path) -> None:
 
 def _remove(path: Path) -> None:
     if path.is_dir():
+        if _NAME.fullmatch(path.name):  # under its name it is whole, even while it goes
+            going = path.with_name(f".{path.name}.saving")
+            shutil.rmtree(going, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                path = path.rename(going)
         shutil.rmtree(path, ignore_errors=True)
     else:
         with contextlib.suppress(OSError):

@@ -26,7 +26,8 @@ NameCell = Callable[[int], str]
 
 _ISO = re.compile(
     r"^(?P<day>\d{4}(?P<sep>[-/])\d{2}(?:(?P=sep)\d{2})?)"
-    r"(?P<time>[T ]\d{2}(?::\d{2}(?::\d{2}(?:\.\d{1,9})?)?)?)?(?P<offset>Z|[+-]\d{2}:?\d{2})?\Z",
+    r"(?P<time>[T ]\d{2}(?::\d{2}(?::\d{2}(?:\.\d{1,9})?)?)?)?"
+    r"(?P<offset>Z|[+-](?:[01]\d|2[0-3]):?[0-5]\d)?\Z",
     re.ASCII,
 )
 _WEEK = re.compile(r"(\d{4})-?W(\d{2})(?:-([1-7]))?", re.ASCII)
@@ -36,6 +37,8 @@ _INTEGER = re.compile(r"[+-]?\d{1,18}", re.ASCII)
 
 _FIRST_NANOSECOND, _LAST_NANOSECOND = np.datetime64("1678-01-01"), np.datetime64("2162-01-01")
 """Between these, dates are counted in nanoseconds; a century before they end, for forecasts."""
+_SHIFTABLE = np.datetime64("1677-09-23"), np.datetime64("2262-04-10")
+"""Within these a time of nanoseconds has one in every zone."""
 _EPOCH_POWERS = (8, 11, 14, 17)
 """Smallest time since 1970 in seconds, milli-, micro- and nanoseconds that is taken for one."""
 
@@ -156,11 +159,12 @@ def _parse_iso(text_U: pd.Series) -> tuple[pd.Series, pd.Series]:
         .str.replace(r"(\d\d):?(\d\d)", r"\1:\2", regex=True)
     )
     if zone_U.any():
-        ahead_U = zone_U.map(
+        shift_U = zone_U.map(
             lambda zone: _read_offset(zone).utcoffset(None) if zone else timedelta(0)
         )
-        # In seconds: nanoseconds would not take dates after 2262.
-        date_U = date_U - ahead_U.astype("timedelta64[s]")
+        if date_U.min() < _SHIFTABLE[0] or date_U.max() > _SHIFTABLE[1]:
+            date_U = date_U.astype("datetime64[us]")
+        date_U = date_U - shift_U.astype(f"timedelta64[{date_U.dt.unit}]")
     return date_U, zone_U
 
 

@@ -7,6 +7,7 @@ written is told at once, and the folder appears when everything in it is complet
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,7 @@ from explstm.forecaster import TRAINING_FIELDS, ExpLSTM
 from explstm.frame import Panel, drop_last, keep_steps, panel_frame
 from explstm.metrics import evaluate_forecast
 from explstm.options import DataOptions
-from explstm.runfolder import RECORD, RunFolder, describe_run, open_run
+from explstm.runfolder import RECORD, RunFolder, describe_run, find_run, open_run
 from explstm.windows import earliest_end, is_seen
 
 if TYPE_CHECKING:
@@ -203,7 +204,7 @@ def fit_file(
     """
     arguments = dict(locals())
     plots = import_module("explstm.plots") if plot else None
-    with open_run(out, force=force) as run, kept_checkpoint(out, resume, force) as checkpoint:
+    with open_run(out, force=force) as run, kept_checkpoint(run, out, resume, force) as checkpoint:
         panel = data.read(file)
         model = new_model(backend, seed, model_settings(panel, data, settings or {}))
         model.fit(panel, h=horizon, on_step=on_step, checkpoint_dir=checkpoint, resume=resume)
@@ -220,8 +221,10 @@ def fit_file(
 
 
 @contextmanager
-def kept_checkpoint(out: Path, resume: bool, force: bool) -> Iterator[Path]:
-    """The folder of checkpoints beside a run folder; it goes when the run is done or has diverged.
+def kept_checkpoint(run: RunFolder, out: Path, resume: bool, force: bool) -> Iterator[Path]:
+    """The folder of checkpoints beside a run folder.
+
+    It goes when the run has diverged, or is done and in its place, so that a kill costs nothing.
 
     An older one is continued with ``resume`` and thrown away with ``force``.
     """
@@ -242,7 +245,7 @@ def kept_checkpoint(out: Path, resume: bool, force: bool) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             checkpoint.rmdir()  # where nothing was kept
-    delete_checkpoints(checkpoint)
+    run.spent.append(partial(delete_checkpoints, checkpoint))
 
 
 def model_settings(panel: Panel, data: DataOptions, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -259,6 +262,7 @@ def new_model(backend: str | None, seed: int, settings: Mapping[str, Any]) -> Ex
 
 def find_model(path: Path) -> Path:
     """The model folder itself, or the one within a run folder."""
+    path = find_run(path)
     return path / MODEL if (path / RECORD).is_file() else path
 
 

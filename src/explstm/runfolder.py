@@ -18,8 +18,8 @@ import json
 import os
 import platform
 import shutil
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, is_dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -46,9 +46,11 @@ class RunFolder:
 
     Attributes:
         path: Where to write now; renamed to its final place when the run has succeeded.
+        spent: What to do when it is in its place: remove what it was made from.
     """
 
     path: Path
+    spent: list[Callable[[], object]] = field(default_factory=list)
 
     def write_table(self, name: str, frame: pd.DataFrame) -> None:
         """Write a table as CSV, see :func:`explstm.spreadsheets.write_csv`."""
@@ -78,7 +80,7 @@ def open_run(path: Path, *, force: bool = False) -> Iterator[RunFolder]:
     """
     path = Path(os.path.realpath(path))
     _check_parent(path)
-    aside, old = (path.with_name(f".{path.name}.{role}") for role in ("writing", "replaced"))
+    aside, old = _sibling(path, "writing"), _sibling(path, "replaced")
     with contextlib.ExitStack() as held:
         with refuse_unwritable(path):
             held.enter_context(hold_lock(path))
@@ -92,12 +94,21 @@ def open_run(path: Path, *, force: bool = False) -> Iterator[RunFolder]:
             if path.exists():
                 os.rename(path, old)
             os.rename(aside, path)
+            for remove in run.spent:
+                remove()
         except BaseException:
             shutil.rmtree(aside, ignore_errors=True)
             if old.exists() and not path.exists():
                 os.rename(old, path)
             raise
         shutil.rmtree(old, ignore_errors=True)
+
+
+def find_run(path: Path) -> Path:
+    """The run folder of a name: where a kill came as it was being replaced, the older one."""
+    if path.exists() or not _sibling(path, "replaced").is_dir():
+        return path
+    return _sibling(path, "replaced")
 
 
 def describe_run(
@@ -125,6 +136,10 @@ def describe_file(path: Path) -> dict[str, Any]:
             digest.update(block)
             size += len(block)
     return {"file": path.name, "bytes": size, "sha256": digest.hexdigest()}
+
+
+def _sibling(path: Path, role: str) -> Path:
+    return path.with_name(f".{path.name}.{role}")
 
 
 def _seal(run: RunFolder) -> None:

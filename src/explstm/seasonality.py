@@ -29,6 +29,7 @@ from explstm.errors import UsageError
 from explstm.ragged import BoolArray, FloatArray, IntArray, block_cells, length_blocks
 
 DECAY = 0.7  # weight of a step per season back
+LONGEST_SEASON = 1_000_000  # steps: an index has a number for each, whatever the series hold
 TEST_LEVEL = 1.0  # standard errors: loose, because shrinkage follows
 
 
@@ -121,7 +122,7 @@ def remove_seasonality(
         The fitted seasonality, and the levels without it.
 
     Raises:
-        UsageError: A season length is not a whole number of at least 1.
+        UsageError: A season length is not a whole number from 1 to ``LONGEST_SEASON``.
     """
     lengths = check_season_lengths(season_length)
     n_series = len(starts_N1) - 1
@@ -149,11 +150,12 @@ def check_season_lengths(season_length: int | Sequence[int]) -> tuple[int, ...]:
     """Return the distinct season lengths above 1, ascending, or refuse them."""
     given = np.atleast_1d(np.asarray(season_length, dtype=object)).tolist()
     for m in given:
-        if isinstance(m, bool) or not isinstance(m, int | np.integer) or m < 1:
+        whole = isinstance(m, int | np.integer) and not isinstance(m, bool)
+        if not whole or not 1 <= m <= LONGEST_SEASON:
             raise UsageError(
                 "SEASON_LENGTH",
-                f"season_length needs whole numbers of at least 1, found {m!r}; "
-                "use for example 12 for monthly data, or 1 for no season.",
+                f"season_length needs whole numbers from 1 to {LONGEST_SEASON}, found "
+                f"{repr(m)[:80]}; use for example 12 for monthly data, or 1 for no season.",
             )
     return tuple(sorted({int(m) for m in given} - {1}))
 

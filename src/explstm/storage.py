@@ -446,4 +446,5 @@ def read_regular(path: Path, max_bytes: int) -> bytes:
                 f"{path} is not a plain file of at most {max_bytes} bytes; copy or save the model "
                 "again.",
             )
-        return file.read(max_bytes + 1)
+        # As much memory as is asked for is taken, so ask for what there is, and see if it grew.
+        return file.read(found.st_size + 1)

@@ -19,6 +19,7 @@ count as bad ones (constant liar: Ginsbourger, Le Riche & Carraro 2010); trials 
 median rule of Golovin et al. (2017), Google Vizier, KDD, section 3.2.1.
 """
 
+import glob
 import math
 import sqlite3
 import time
@@ -146,9 +147,10 @@ def open_study(
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     with ExitStack() as held:
         held.callback(optuna.logging.set_verbosity, verbosity)
-        held.enter_context(hold_lock(_worker_path(path, worker)))
         try:
             with _alone(path):
+                _forget_dead(path)
+                held.enter_context(hold_lock(_worker_path(path, worker)))
                 study = _load_or_create(optuna, path)
                 held.callback(study._storage.remove_session)
                 _check_identity(study, identity, path)
@@ -337,6 +339,12 @@ def _is_alive(path: Path, worker: str) -> bool:
             return False
     except BusyError:
         return True
+
+
+def _forget_dead(path: Path) -> None:
+    """Remove the locks that killed processes left behind; only while others keep out."""
+    for lock in path.parent.glob(f".{glob.escape(path.name)}.worker-*.lock"):
+        _is_alive(path, lock.name.rpartition("worker-")[2].removesuffix(".lock"))
 
 
 def _worker_path(path: Path, worker: str) -> Path:

@@ -2,7 +2,8 @@
 
 import json
 import os
-from contextlib import contextmanager
+import shutil
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -402,6 +403,55 @@ def test_a_read_only_folder_is_refused_before_the_work(tmp_path):
 
 
 # ------------------------------------------------------------------------------- interruptions
+
+
+class Killed(BaseException):
+    """What stands for a kill: nothing in the package catches it."""
+
+
+def kill_at(monkeypatch, n: int):
+    """Let the n-th call that changes the file system, and all later ones, not happen."""
+    calls = iter(range(10**6))
+
+    def guarded(original):
+        def call(*args, **kwargs):
+            if next(calls) >= n:
+                raise Killed
+            return original(*args, **kwargs)
+
+        return call
+
+    for name in ("mkdir", "replace", "unlink", "rmdir"):
+        monkeypatch.setattr(os, name, guarded(getattr(os, name)))
+    return calls
+
+
+def test_a_kill_at_any_change_is_gone_on_with_and_no_half_run_calls_itself_complete(
+    tmp_path, monkeypatch
+):
+    data, out = write_files(tmp_path / "data", [make_series(2)]), tmp_path / "out"
+    whole = []
+    for fill in ("error", "forward"):
+        forecast(data, out, fill=fill, force=True, rows_per_part=40)
+        whole.append(read_bytes(out))
+    with monkeypatch.context() as patch:
+        calls = kill_at(patch, 10**6)
+        forecast(data, out, force=True, rows_per_part=40)
+        n_calls = next(calls)
+    assert n_calls > 20
+    for n in range(n_calls):
+        shutil.rmtree(out)
+        if n % 2:  # another run stands there
+            forecast(data, out, fill="forward", rows_per_part=40)
+        with monkeypatch.context() as patch, suppress(Killed):
+            kill_at(patch, n)
+            forecast(data, out, force=True, rows_per_part=40)
+        manifest = out / "manifest.json"
+        if manifest.exists() and json.loads(manifest.read_bytes())["complete"]:
+            left = {k: v for k, v in read_bytes(out).items() if not k.startswith("work-")}
+            assert left in whole
+        forecast(data, out, force=True, rows_per_part=40)
+        assert read_bytes(out) == whole[0]
 
 
 class StopError(Exception):

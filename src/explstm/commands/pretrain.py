@@ -40,7 +40,7 @@ def pretrain_network(
     arguments = {"file": config, **locals()}
     run_config = pretrain.read_config(config)
     arguments["seed"] = run_config.training.random_seed
-    with open_run(out, force=force) as run, kept_checkpoint(out, resume, force) as checkpoint:
+    with open_run(out, force=force) as run, kept_checkpoint(run, out, resume, force) as checkpoint:
         spec = run_config.network
         weights = init_weights(spec, arguments["seed"])
         engine = make_engine(backend, spec, weights, device=device)  # type: ignore[arg-type]

@@ -64,7 +64,7 @@ def tune_file(
     """
     arguments = dict(locals())
     plots = import_module("explstm.plots") if plot else None
-    with open_run(out, force=force) as run, _kept_study(out, storage) as path:
+    with open_run(out, force=force) as run, _kept_study(run, out, storage) as path:
         panel = data.read(file)
         model = new_model(backend, seed, model_settings(panel, data, settings or {}))
         with note_signals() as interruption:
@@ -95,15 +95,19 @@ def tune_file(
 
 
 @contextmanager
-def _kept_study(out: Path, storage: str | None) -> Iterator[str]:
-    """The study: the one that is shared, or one beside the run folder until the run is done."""
+def _kept_study(run: RunFolder, out: Path, storage: str | None) -> Iterator[str]:
+    """The study: the one that is shared, or one beside the run folder until that is in place."""
     if storage is not None:
         yield storage
         return
     path = out.with_name(f"{out.name}.tune.db")
     yield str(path)
-    for end in ("", "-wal", "-shm"):
-        path.with_name(path.name + end).unlink(missing_ok=True)
+
+    def remove() -> None:
+        for end in ("-wal", "-shm", ""):  # the file itself last: without it they are nothing
+            path.with_name(path.name + end).unlink(missing_ok=True)
+
+    run.spent.append(remove)
 
 
 def _draw(run: RunFolder, found: Tuning, plots: Any) -> None:

@@ -21,7 +21,7 @@ from explstm.errors import DataError, ModelFileError, UsageError
 from explstm.frame import Panel
 from explstm.options import DataOptions
 from explstm.parsing import name_cells, parse_dates, quote
-from explstm.runfolder import PACKAGE, RECORD, describe_file
+from explstm.runfolder import PACKAGE, RECORD, describe_file, find_run
 from explstm.spreadsheets import restore
 from explstm.storage import MAX_JSON_BYTES, parse_json, read_regular
 
@@ -182,6 +182,7 @@ def read_run(path: Path) -> Run:
         UsageError: It is none, or one of a command that a report has no part for.
         DataError: What it says of itself is damaged.
     """
+    path = find_run(path)
     if not (path / RECORD).is_file():
         raise UsageError(
             "REPORT_NO_RUN",

@@ -12,6 +12,7 @@ interrupted. Only what such a run writes is ever removed.
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -27,7 +28,14 @@ import pyarrow.parquet as pq
 
 from explstm import __version__
 from explstm.errors import UsageError
-from explstm.scaleout.records import FORECAST, Place, is_stated, read_record, write_whole
+from explstm.scaleout.records import (
+    FORECAST,
+    Place,
+    has_record,
+    is_stated,
+    read_record,
+    write_whole,
+)
 from explstm.spreadsheets import write_csv
 from explstm.storage import dump_json
 
@@ -35,6 +43,7 @@ MANIFEST = "manifest.json"
 DEAD_LETTERS = "dead-letters.parquet"
 RAN = "ran.csv"
 FORMAT_VERSION = 1
+_WORK = re.compile("work-[0-9a-f]{16}")
 DEAD_SCHEMA = pa.schema([(name, pa.string()) for name in ("unique_id", "file", "code", "message")])
 PART_FACTS = ("file", "bytes", "sha256", "rows", "series", "set_aside", "findings")
 
@@ -66,7 +75,7 @@ def check_out(out: Path) -> None:
             f"--out {out} lies in {out.parent}, which is not a folder; create it first.",
         )
     taken = out.exists()
-    if taken and not (out.is_dir() and ((out / MANIFEST).is_file() or not any(out.iterdir()))):
+    if taken and not (out.is_dir() and ((out / MANIFEST).is_file() or _is_begun(out))):
         raise UsageError(
             "OUTPUT_FOREIGN",
             f"--out {out} exists and holds no forecast in parts, so it is never replaced; choose "
@@ -104,13 +113,13 @@ def begin_run(out: Path, asked: Mapping[str, Any], *, force: bool) -> Run:
             f"--out {out} holds another run: {told}; ask for the same to go on with that one, add "
             "--force to throw it away, or choose another place.",
         )
-    if told:
-        _clear(out)
-    (out / FORECAST).mkdir(parents=True, exist_ok=True)
-    place.work.mkdir(exist_ok=True)
+    place.work.mkdir(parents=True, exist_ok=True)
     for left in place.work.glob("*.tmp"):
         left.unlink(missing_ok=True)
+    # First of all: no manifest calls another run complete whose parts are on their way out.
     _write_json(place, {**asked, "complete": False})
+    _clear_others(place)
+    (out / FORECAST).mkdir(exist_ok=True)
     return Run(place, asked)
 
 
@@ -182,7 +191,7 @@ def _read_manifest(out: Path) -> dict[str, Any] | None:
         manifest = json.loads(path.read_bytes())
         if manifest["format_version"] == FORMAT_VERSION:
             return dict(manifest)
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         pass
     raise UsageError(
         "OUTPUT_FOREIGN",
@@ -214,14 +223,21 @@ def _check_complete(place: Place, manifest: Mapping[str, Any]) -> None:
             )
 
 
-def _clear(out: Path) -> None:
-    """Remove what runs have left there; the folders of work first, to fence their processes off."""
-    for work in out.glob("work-*"):
-        shutil.rmtree(work)
-    for part in (out / FORECAST).glob("part-*.parquet"):
-        part.unlink()
-    for name in (DEAD_LETTERS, RAN, MANIFEST):
-        (out / name).unlink(missing_ok=True)
+def _is_begun(out: Path) -> bool:
+    """Whether a folder is empty, or as a run leaves it that was killed before its manifest."""
+    return all(_WORK.fullmatch(path.name) and path.is_dir() for path in out.iterdir())
+
+
+def _clear_others(place: Place) -> None:
+    """Remove what other runs have left; their folders first, to fence their processes off."""
+    for work in place.out.glob("work-*"):
+        if work != place.work:
+            shutil.rmtree(work)
+    for part in (place.out / FORECAST).glob("part-*.parquet"):
+        if not has_record(place, part):
+            part.unlink()
+    for name in (DEAD_LETTERS, RAN):
+        (place.out / name).unlink(missing_ok=True)
 
 
 def _versions() -> dict[str, str]:

@@ -92,6 +92,11 @@ def read_record(place: Place, path: Path) -> dict[str, Any]:
     return record
 
 
+def has_record(place: Place, path: Path) -> bool:
+    """Whether this run recorded a task, whatever became of its file."""
+    return _record(place, path).is_file()
+
+
 def is_done(place: Place, path: Path) -> bool:
     """Whether a task is recorded and its file is what the record says."""
     try:

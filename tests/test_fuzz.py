@@ -1,0 +1,55 @@
+"""The corpus of the fuzzer, run through without it; ``python tools/fuzz.py`` goes on from there."""
+
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+
+TOOLS = Path(__file__).parents[1] / "tools"
+sys.path.insert(0, str(TOOLS))
+import fuzz_targets  # noqa: E402
+
+CORPUS = Path(__file__).with_name("fuzz") / "corpus"
+INPUTS = sorted(path for path in CORPUS.glob("*/*") if path.is_file())
+
+
+@pytest.mark.parametrize("path", INPUTS, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_an_input_of_the_corpus_is_read_or_refused(path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # short series are warned of
+        fuzz_targets.TARGETS[path.parent.name](path.read_bytes())
+
+
+def test_the_corpus_is_small_and_holds_sound_files_of_every_kind():
+    assert {path.parent.name for path in INPUTS} == set(fuzz_targets.TARGETS)
+    assert len(INPUTS) < 200 and sum(path.stat().st_size for path in INPUTS) < 100_000
+
+
+@pytest.mark.parametrize("name", ["lstm", "slstm"])
+def test_a_target_of_models_goes_as_far_as_a_forecast(name, monkeypatch):
+    seen = []
+    monkeypatch.setattr(fuzz_targets.ExpLSTM, "predict", lambda *_, **__: seen.append(1))
+    with pytest.raises(TypeError):  # what stands in gives no table
+        fuzz_targets.load_model((CORPUS / "model" / name).read_bytes())
+    assert seen == [1]
+
+
+def test_a_target_tells_what_is_no_error_of_ours(monkeypatch):
+    def fail(*_, **__):
+        raise KeyError("y")
+
+    monkeypatch.setattr(fuzz_targets.reading, "parse_table", fail)
+    with pytest.raises(KeyError):
+        fuzz_targets.read_csv(b"\0ds,y\n1,1\n")
+
+
+@pytest.mark.slow
+def test_a_few_seconds_of_fuzzing_find_nothing(tmp_path):
+    pytest.importorskip("atheris")
+    command = [sys.executable, str(TOOLS / "fuzz.py"), "--seconds", "6", "--findings"]
+    done = subprocess.run([*command, str(tmp_path / "found")], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert not (tmp_path / "found").exists()
+    assert done.stderr.count("stat::number_of_executed_units") == 3
