@@ -9,11 +9,8 @@ import pandas as pd
 
 from explstm import pretrain
 from explstm.bundle import save_bundle
-from explstm.models.engine import make_engine
-from explstm.models.spec import init_weights
 from explstm.pipeline import MODEL, Outcome, kept_checkpoint, write_record
 from explstm.runfolder import open_run
-from explstm.training import train
 
 
 def pretrain_network(
@@ -41,22 +38,17 @@ def pretrain_network(
     run_config = pretrain.read_config(config)
     arguments["seed"] = run_config.training.random_seed
     with open_run(out, force=force) as run, kept_checkpoint(out, resume, force) as checkpoint:
-        spec = run_config.network
-        weights = init_weights(spec, arguments["seed"])
-        engine = make_engine(backend, spec, weights, device=device)  # type: ignore[arg-type]
-        result = train(
-            engine,
-            pretrain.PriorBatches(run_config),
-            run_config.training,
-            validate=pretrain.judge_on(run_config),
+        result = pretrain.train_network(
+            run_config,
+            backend=backend,
+            device=device,
             checkpoint_dir=checkpoint,
             resume=resume,
             on_step=on_step,
-            identity=pretrain.describe(run_config),
         )
         save_bundle(
             run.path / MODEL,
-            spec,
+            run_config.network,
             result.weights,
             pretrain.to_settings(run_config).model_dump(mode="json"),
             data_fingerprint="synthetic",

@@ -155,6 +155,7 @@ class Training:
     optimizer: Any
     train: Graph
     gradients: Graph
+    apply: Graph
     evaluate: Graph
     step: int = 0
 
@@ -221,17 +222,28 @@ class TensorFlowEngine:
 
     def gradients(self, batch: TrainingBatch) -> dict[str, Array]:
         """What the next step would follow, before clipping; changes nothing."""
+        return self.differentiate(batch)[1]
+
+    def differentiate(self, batch: TrainingBatch) -> tuple[float, dict[str, Array]]:
+        """The loss that a step would return, and the gradients; changes nothing."""
         training = self._require_training()
         arrays = self._batch_arrays(batch)
         self._set_noise(training)
         statistics = {n: _copy(v) for n, v in self._native.items() if not v.trainable}
-        _, gradients = training.gradients(*arrays)
+        loss, gradients = training.gradients(*arrays)
         for name, value in statistics.items():  # Keras moves them in every pass of training
             self._native[name].assign(value)
-        return {
+        return float(loss), {
             name: _copy(gradient)
             for name, gradient in zip(self._trainable(), gradients, strict=True)
         }
+
+    def apply_gradients(self, gradients: Arrays, learning_rate: float) -> None:
+        """Take a step along gradients, which are clipped first."""
+        training = self._require_training()
+        arrays = [np.asarray(gradients[name], np.float32) for name in self._trainable()]
+        training.apply(np.float32(learning_rate), *arrays)
+        training.step += 1
 
     def evaluate(self, batch: TrainingBatch) -> float:
         """The loss without dropout and with the moving statistics of batch normalisation."""
@@ -258,8 +270,8 @@ class TensorFlowEngine:
 
     def _make_graphs(
         self, loss: LossConfig, optimizer: Any, trainable: list[Any]
-    ) -> tuple[Graph, Graph, Graph]:
-        """Graphs that take a step, differentiate and score."""
+    ) -> tuple[Graph, Graph, Graph, Graph]:
+        """Graphs that take a step, differentiate, follow gradients and score."""
         levels_Q = tf.constant(self.spec.quantiles, tf.float32)
 
         def score(training: bool, features: Any, rows: Any, targets: Any, weights: Any) -> Any:
@@ -276,17 +288,22 @@ class TensorFlowEngine:
                 value = score(True, *batch)
             return value, tape.gradient(value, [variable.value for variable in trainable])
 
-        def train(learning_rate: Any, *batch: Any) -> Any:
-            value, gradients = differentiate(*batch)
+        def apply(learning_rate: Any, *gradients: Any) -> None:
             optimizer.learning_rate.assign(learning_rate)
             optimizer.apply(gradients, trainable)
+
+        def train(learning_rate: Any, *batch: Any) -> Any:
+            value, gradients = differentiate(*batch)
+            apply(learning_rate, *gradients)
             return value
 
         signature = _input_signature(self.spec)
         rate = tf.TensorSpec((), tf.float32)
+        shapes = [tf.TensorSpec(variable.shape, tf.float32) for variable in trainable]
         return (
             Graph(train, [rate, *signature]),
             Graph(differentiate, signature),
+            Graph(apply, [rate, *shapes]),
             Graph(evaluate, signature),
         )
 
