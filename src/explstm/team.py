@@ -54,7 +54,7 @@ class Team:
 
     def agree(self, value: float) -> float:
         """The value that the first member found, whatever the others have."""
-        return float(self.add(np.array([value if self.rank == 0 else 0.0]))[0])
+        return float(self.add(np.array([value if self.rank == 0 else 0.0], np.float64))[0])
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,6 @@
-"""Forecasts of more series than one process, or one machine, can hold.
+"""Forecasts of more series, and training on more workers, than one process or machine has.
+
+:func:`train` and :func:`pretrain` train on several workers of a Ray cluster as one process does.
 
 Contract: :func:`forecast` reads a folder of Parquet and writes a folder of Parquet, in parts that
 do not depend on each other. Each part is a pure function of the bytes that were read and the
@@ -14,9 +16,14 @@ not by that of the data.
     sifting     the series that cannot be forecast, found among those that can
     engines     processes of this machine, or of a Ray cluster, that do tasks
     records     what is written: whole files, the record of every task, the manifest
-    run         the whole path
+    run         the whole path of a forecast
+    dataset     a folder of Parquet as one panel
+    mirror      checkpoints at a URL
+    ray_training  workers of a Ray cluster that train together
+    training    the whole path of a training
 """
 
+import importlib
 import importlib.util
 from typing import TYPE_CHECKING, Any
 
@@ -24,8 +31,9 @@ from explstm.errors import BackendNotInstalledError
 
 if TYPE_CHECKING:
     from explstm.scaleout.run import Batch, Progress
+    from explstm.scaleout.training import Fitted, Pretrained
 
-__all__ = ["Batch", "Progress", "forecast"]
+__all__ = ["Batch", "Fitted", "Pretrained", "Progress", "forecast", "pretrain", "train"]
 
 
 def __getattr__(name: str) -> Any:
@@ -38,6 +46,5 @@ def __getattr__(name: str) -> Any:
             "forecasting in parts reads and writes Parquet, which needs pyarrow; run: "
             "pip install 'explstm[parquet]'",
         )
-    from explstm.scaleout import run
-
-    return getattr(run, name)
+    module = "run" if name in ("Batch", "Progress", "forecast") else "training"
+    return getattr(importlib.import_module(f"explstm.scaleout.{module}"), name)

@@ -91,7 +91,7 @@ def open_ray(workers: int | None, address: str | None) -> Iterator[RayEngine]:
     address = address or os.environ.get("RAY_ADDRESS")
     address = None if address == "local" else address
     with ExitStack() as held:
-        held.enter_context(_set_environment(QUIET_ENVIRONMENT))
+        held.enter_context(set_environment(QUIET_ENVIRONMENT))
         ray = _import_ray()
         if not ray.is_initialized():
             held.enter_context(
@@ -169,7 +169,7 @@ def _authenticate(ray: Any, **settings: str) -> Iterator[None]:
         ray._raylet.Config.initialize("")
         ray._raylet.AuthenticationTokenLoader.instance().reset_cache()
 
-    with _set_environment(settings):
+    with set_environment(settings):
         read_again()
         yield
     read_again()
@@ -198,7 +198,8 @@ def _import_ray() -> Any:
 
 
 @contextmanager
-def _set_environment(changes: Mapping[str, str]) -> Iterator[None]:
+def set_environment(changes: Mapping[str, str]) -> Iterator[None]:
+    """Have environment variables in the block."""
     before = {name: os.environ.get(name) for name in changes}
     os.environ.update(changes)
     try:
