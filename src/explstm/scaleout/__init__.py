@@ -33,7 +33,16 @@ if TYPE_CHECKING:
     from explstm.scaleout.run import Batch, Progress
     from explstm.scaleout.training import Fitted, Pretrained
 
-__all__ = ["Batch", "Fitted", "Pretrained", "Progress", "forecast", "pretrain", "train"]
+__all__ = [
+    "Batch",
+    "Fitted",
+    "Pretrained",
+    "Progress",
+    "forecast",
+    "prepare_place",
+    "pretrain",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:
@@ -43,8 +52,8 @@ def __getattr__(name: str) -> Any:
     if importlib.util.find_spec("pyarrow") is None:
         raise BackendNotInstalledError(
             "PYARROW_NOT_INSTALLED",
-            "forecasting in parts reads and writes Parquet, which needs pyarrow; run: "
-            "pip install 'explstm[parquet]'",
+            "forecasting in parts and training on several workers read Parquet, which needs "
+            "pyarrow; run: pip install 'explstm[parquet]'",
         )
     module = "run" if name in ("Batch", "Progress", "forecast") else "training"
     return getattr(importlib.import_module(f"explstm.scaleout.{module}"), name)

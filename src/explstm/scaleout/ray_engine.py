@@ -92,7 +92,7 @@ def open_ray(workers: int | None, address: str | None) -> Iterator[RayEngine]:
     address = None if address == "local" else address
     with ExitStack() as held:
         held.enter_context(set_environment(QUIET_ENVIRONMENT))
-        ray = _import_ray()
+        ray = import_ray()
         if not ray.is_initialized():
             held.enter_context(
                 _join_cluster(ray, address) if address else _begin_cluster(ray, workers)
@@ -187,7 +187,12 @@ def _check_workers(ray: Any, workers: int | None) -> int:
     return workers or cpus
 
 
-def _import_ray() -> Any:
+def import_ray() -> Any:
+    """Ray itself.
+
+    Raises:
+        BackendNotInstalledError: It is not installed.
+    """
     try:
         import ray
     except ImportError:

@@ -143,8 +143,7 @@ def run_team(
         ExpLSTMError: As the job raised it, or workers were lost too often.
     """
     with ExitStack() as held:
-        settings = _settings(plan.wait_seconds)
-        held.enter_context(set_environment(settings))
+        held.enter_context(set_environment(_settings(plan.wait_seconds)))
         held.enter_context(open_ray(plan.workers, address))
         folder = tempfile.mkdtemp(prefix="explstm-train-")
         held.callback(shutil.rmtree, folder, ignore_errors=True)
@@ -167,6 +166,7 @@ def run_team(
 def _settings(wait_seconds: float) -> dict[str, str]:
     return {
         "RAY_CHDIR_TO_TRIAL_DIR": "0",
+        "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # checkpoints are kept all along
         "RAY_TRAIN_METRICS_ENABLED": "0",
         "RAY_TRAIN_V2_ENABLED": "1",
         "RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S": f"{wait_seconds:g}",

@@ -26,6 +26,7 @@ from explstm.pretrain import PretrainConfig
 from explstm.scaleout.dataset import Dataset, read_panel
 from explstm.scaleout.mirror import Mirror, is_url
 from explstm.scaleout.options import Reading
+from explstm.scaleout.ray_engine import import_ray
 from explstm.scaleout.ray_training import Plan, run_team
 from explstm.tables import DEFAULT_ID_COL
 from explstm.team import Team
@@ -198,6 +199,7 @@ def pretrain(
 
 def _check_run(backend: str, workers: int, checkpoints: str | Path, resume: bool) -> str:
     """Refuse what cannot run before a cluster is begun; returns where checkpoints are kept."""
+    import_ray()
     require_engine(backend)
     check_whole("WORKERS_RANGE", "workers", workers)
     place = str(checkpoints) if is_url(checkpoints) else str(Path(checkpoints).absolute())
@@ -216,12 +218,14 @@ def _holds_any(place: str) -> bool:
     return any(has_checkpoint(Path(place) / part) for part in ("", *PARTS))
 
 
-def delete_kept(place: str | Path) -> None:
-    """Remove the checkpoints at a place, a folder or a URL."""
-    if is_url(place):
-        Mirror(str(place)).clear()
-    else:
-        delete_checkpoints(Path(place))
+def prepare_place(place: str | Path, resume: bool, force: bool) -> str | Path:
+    """A place for checkpoints, emptied of older ones where a run is to begin anew by force."""
+    if force and not resume:
+        if is_url(place):
+            Mirror(str(place)).clear()
+        else:
+            delete_checkpoints(Path(place))
+    return place
 
 
 def _at_its_place(model: ExpLSTM) -> ExpLSTM:
