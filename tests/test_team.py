@@ -17,8 +17,8 @@ from explstm.origins import Batch
 from explstm.team import Team, TeamEngine, take_slice
 from explstm.training import train
 from panels import grow, make_panel
-from toy_run import ToyBatches
 from toy_run import SPEC as TOY_SPEC
+from toy_run import ToyBatches
 from toy_team import run_team
 
 BACKENDS = ("torch", "tensorflow")

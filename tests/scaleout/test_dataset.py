@@ -11,9 +11,9 @@ from part_data import H, cut_rows, make_bad_series, make_series, write_files
 
 pytest.importorskip("pyarrow")
 
-from explstm import scaleout  # noqa: E402
-from explstm.scaleout.dataset import Dataset, read_panel  # noqa: E402
-from explstm.scaleout.options import Reading  # noqa: E402
+from explstm import scaleout
+from explstm.scaleout.dataset import Dataset, read_panel
+from explstm.scaleout.options import Reading
 
 PLAIN = {"freq": None, "fill": "error", "id_col": "unique_id", "time_col": "ds", "target_col": "y"}
 
@@ -26,7 +26,11 @@ def test_the_panel_is_that_of_the_whole_table_whatever_the_files(tmp_path):
     df = make_series(12)
     whole = fingerprint_panel(build_panel(df))
     shuffled = df.sample(frac=1, random_state=0)
-    for name, tables in (("one", [df]), ("rows", cut_rows(df, 5)), ("mixed", cut_rows(shuffled, 3))):
+    for name, tables in (
+        ("one", [df]),
+        ("rows", cut_rows(df, 5)),
+        ("mixed", cut_rows(shuffled, 3)),
+    ):
         panel, letters = read(write_files(tmp_path / name, tables))
         assert fingerprint_panel(panel) == whole and letters == []
         assert panel.plain_freq == "MS"

@@ -91,5 +91,5 @@ def test_a_place_that_cannot_be_used_is_refused_in_a_sentence(tmp_path):
     file = tmp_path / "file"
     file.write_text("")
     save(tmp_path / "here", 5)
-    with pytest.raises(ModelFileError, match="CHECKPOINT_URL: .* cannot be read or written"):
+    with pytest.raises(ModelFileError, match=r"CHECKPOINT_URL: .* cannot be read or written"):
         Mirror(f"file://{file}/run").push(tmp_path / "here", tmp_path / "here")

@@ -7,10 +7,12 @@ checkpoint, a few times. What the job itself refuses is raised, and nothing is t
 
 import importlib
 import os
+import platform
 import shutil
 import tempfile
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -147,6 +149,8 @@ def run_team(
         held.enter_context(open_ray(plan.workers, address))
         folder = tempfile.mkdtemp(prefix="explstm-train-")
         held.callback(shutil.rmtree, folder, ignore_errors=True)
+        held.enter_context(warnings.catch_warnings())
+        warnings.simplefilter("ignore", DeprecationWarning)  # of Ray, about itself
         import ray
 
         board = ray.remote(num_cpus=0)(Board).remote()
@@ -154,12 +158,14 @@ def run_team(
         starts, errors = ray.get(board.read.remote())
     if errors:
         raise errors[0]
-    if isinstance(outcome, Exception):
+    if type(outcome).__name__ == "WorkerGroupError":
         raise TrainingError(
             "WORKER_LOST",
             f"{ATTEMPTS} teams in turn lost a worker, the last one with: {_shorten(outcome)}; see "
             "that memory suffices, and run again with resume: what is done is kept.",
         )
+    if isinstance(outcome, Exception):
+        raise outcome
     return outcome.return_value, starts
 
 
@@ -234,39 +240,79 @@ def _shorten(error: Exception) -> str:
 
 
 def work(config: Mapping[str, Any]) -> Any:
-    """What runs in every worker: the job, as a member of the team."""
-    import ray
+    """What runs in every worker."""
     from ray.train import get_context
 
-    plan, board = config["plan"], config["board"]
     rank = get_context().get_world_rank()
-    told = ray.get(board.begin.remote(rank, os.uname().nodename, os.getpid()))
-    if told is not None:
+    return take_part(config["plan"], _FarBoard(config["board"]), rank, config["version"])
+
+
+class _FarBoard:
+    """A board in another process."""
+
+    def __init__(self, actor: Any) -> None:
+        import ray
+
+        self._actor, self._get = actor, ray.get
+
+    def begin(self, rank: int, host: str, process: int) -> ExpLSTMError | None:
+        found: ExpLSTMError | None = self._get(self._actor.begin.remote(rank, host, process))
+        return found
+
+    def fail(self, error: ExpLSTMError) -> None:
+        self._get(self._actor.fail.remote(error))
+
+    def count_errors(self) -> int:
+        return int(self._get(self._actor.count_errors.remote()))
+
+    def tell(self, row: LogRow) -> None:
+        self._actor.tell.remote(row)  # nobody waits for it
+
+
+def take_part(plan: Plan, board: Board | _FarBoard, rank: int, version: str) -> Any:
+    """Do the job as a member of the team.
+
+    Args:
+        plan: What the team needs.
+        board: Where to tell of it.
+        rank: Which member this is.
+        version: Of the package that asks for it.
+
+    Returns:
+        What the job made; None where an error is told on the board.
+
+    Raises:
+        ExpLSTMError: All have to begin again: to agree, or because the others do not have this
+            error and wait.
+    """
+    if (told := board.begin(rank, platform.node(), os.getpid())) is not None:
+        board.fail(told)  # who had it first knows then that nobody waits
         return None
     try:
-        if config["version"] != __version__:
+        if version != __version__:
             raise UsageError(
                 "WORKER_VERSION",
-                f"a worker has explstm {__version__}, and the run {config['version']}; install "
-                "the same version everywhere.",
+                f"a worker has explstm {__version__}, and the run {version}; install the same "
+                "version everywhere.",
             )
-        with _open_place(plan, rank) as (folder, keep):
-            add = with_deadline(_make_add(plan.backend), plan.wait_seconds)
-            on_step = board.tell.remote if rank == 0 else None
+        with open_place(plan, rank) as (folder, keep):
+            add = with_deadline(make_add(plan.backend), plan.wait_seconds)
+            on_step = board.tell if rank == 0 else None
             return plan.job.run(folder, on_step, Team(rank, plan.workers, add, keep))
     except ExpLSTMError as error:
-        if error.code == DISAGREE:  # another beginning may mend it
+        if error.code == DISAGREE:
             raise
-        ray.get(board.fail.remote(error))
+        board.fail(error)
         latest = time.monotonic() + END_SECONDS
         while time.monotonic() < latest:
-            if ray.get(board.count_errors.remote()) >= plan.workers:
+            if board.count_errors() >= plan.workers:
                 return None
             time.sleep(POLL_SECONDS / 2)
-        raise  # the others do not know, and wait
+        raise
 
 
-def _make_add(backend: str) -> Callable[[Array], Array]:
+def make_add(backend: str) -> Callable[[Array], Array]:
+    """The sum over all workers, in the framework that the trainer has set up."""
     if backend == "tensorflow":
         from explstm.models.tensorflow_sum import make_add_up
 
@@ -292,8 +338,13 @@ def with_deadline(add: Callable[[Array], Array], seconds: float) -> Callable[[Ar
 
 
 @contextmanager
-def _open_place(plan: Plan, rank: int) -> Iterator[tuple[Path, Callable[[Path], None]]]:
-    """A folder for checkpoints, with what is there already, and what keeps a new one."""
+def open_place(plan: Plan, rank: int) -> Iterator[tuple[Path, Callable[[Path], None]]]:
+    """Yield a folder for checkpoints, with what is there already, and what keeps a new one.
+
+    Raises:
+        BusyError: The first worker of another run has it, and keeps it too long.
+        ModelFileError: A URL cannot be read.
+    """
     if is_url(plan.checkpoints):
         with tempfile.TemporaryDirectory(prefix="explstm-") as name:
             folder, mirror = Path(name), Mirror(plan.checkpoints)
