@@ -93,11 +93,23 @@ def open_ray(workers: int | None, address: str | None) -> Iterator[RayEngine]:
     with ExitStack() as held:
         held.enter_context(set_environment(QUIET_ENVIRONMENT))
         ray = import_ray()
+        held.enter_context(_silence(ray))
         if not ray.is_initialized():
             held.enter_context(
                 _join_cluster(ray, address) if address else _begin_cluster(ray, workers)
             )
         yield RayEngine(ray, _check_workers(ray, workers))
+
+
+@contextmanager
+def _silence(ray: Any) -> Iterator[None]:
+    """Keep Ray from telling of lost workers on standard output, where results may be expected."""
+    worker = ray._private.worker
+    before, worker.print_to_stdstream = worker.print_to_stdstream, lambda *_, **__: None
+    try:
+        yield
+    finally:
+        worker.print_to_stdstream = before
 
 
 @contextmanager
