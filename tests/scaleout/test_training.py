@@ -12,8 +12,9 @@ import pytest
 
 from explstm import ExpLSTM, __version__, cli
 from explstm.config import TrainingConfig
-from explstm.errors import BackendNotInstalledError, DataError, TrainingError, UsageError
+from explstm.errors import BackendNotInstalledError, BusyError, DataError, TrainingError, UsageError
 from explstm.pretrain import PretrainConfig
+from explstm.storage import hold_lock
 from part_data import H, cut_rows, make_series, write_files
 from toy_team import run_team
 from toy_training import digest, make_toy
@@ -94,6 +95,12 @@ def test_checkpoints_of_another_run_are_not_gone_on_with_unasked(
     scaleout.prepare_place(place, resume=False, force=True)
     monkeypatch.setattr(training, "run_team", lambda *_: (make_toy("torch"), []))
     scaleout.train(make_toy("torch"), data, H, checkpoints=place)
+
+
+def test_a_place_belongs_to_one_run(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "import_ray", lambda: None)
+    with hold_lock(tmp_path / "run"), pytest.raises(BusyError, match="another process"):
+        scaleout.train(make_toy("torch"), data, H, checkpoints=tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,8 @@ from explstm.training import LogRow
 
 ATTEMPTS = 5
 """How often a team begins before the run is given up."""
+RUN, TEAM = "run", "team"
+"""Locks in a folder of checkpoints: of whoever asked for the training, and of the first worker."""
 DISAGREE = "WORKERS_DISAGREE"
 END_SECONDS = 10.0
 """How long a worker with an error waits for the others to meet the same one."""
@@ -145,6 +147,9 @@ def run_team(
         ExpLSTMError: As the job raised it, or workers were lost too often.
     """
     with ExitStack() as held:
+        if not is_url(plan.checkpoints):
+            Path(plan.checkpoints).mkdir(parents=True, exist_ok=True)
+            held.enter_context(hold_lock(Path(plan.checkpoints) / RUN))
         held.enter_context(set_environment(_settings(plan.wait_seconds)))
         held.enter_context(open_ray(plan.workers, address))
         folder = tempfile.mkdtemp(prefix="explstm-train-")
@@ -156,17 +161,28 @@ def run_team(
         board = ray.remote(num_cpus=0)(Board).remote()
         outcome = _wait_for(_make_trainer(plan, board, folder), board, on_step or (lambda _: None))
         starts, errors = ray.get(board.read.remote())
-    if errors:
-        raise errors[0]
-    if type(outcome).__name__ == "WorkerGroupError":
+        if errors:
+            raise errors[0]
+        return _check_outcome(outcome).return_value, starts
+
+
+def _check_outcome(outcome: Any) -> Any:
+    """The result of a trainer, or the error that it ended with.
+
+    Raises:
+        TrainingError: Workers were lost too often.
+    """
+    from ray.train import TrainingFailedError
+
+    if isinstance(outcome, TrainingFailedError):
         raise TrainingError(
             "WORKER_LOST",
-            f"{ATTEMPTS} teams in turn lost a worker, the last one with: {_shorten(outcome)}; see "
+            f"a worker was lost {ATTEMPTS} times, the last time with: {_shorten(outcome)}; see "
             "that memory suffices, and run again with resume: what is done is kept.",
         )
     if isinstance(outcome, Exception):
         raise outcome
-    return outcome.return_value, starts
+    return outcome
 
 
 def _settings(wait_seconds: float) -> dict[str, str]:
@@ -355,7 +371,7 @@ def open_place(plan: Plan, rank: int) -> Iterator[tuple[Path, Callable[[Path], N
     with ExitStack() as held:
         if rank == 0:
             folder.mkdir(parents=True, exist_ok=True)
-            _wait_for_lock(held, folder / "team", plan.wait_seconds)
+            _wait_for_lock(held, folder / TEAM, plan.wait_seconds)
         yield folder, lambda _: None
 
 
