@@ -22,7 +22,7 @@ from toy_training import digest, make_toy
 pytest.importorskip("pyarrow")
 
 from explstm import scaleout
-from explstm.scaleout import ray_training, training
+from explstm.scaleout import members, training
 from explstm.scaleout.dataset import Dataset
 from explstm.scaleout.mirror import Mirror
 from explstm.scaleout.options import Reading
@@ -159,7 +159,7 @@ def test_pretraining_of_two_is_that_of_one(tmp_path, backend):
 
 
 def test_a_board_counts_how_often_the_team_began():
-    board = ray_training.Board()
+    board = members.Board()
     for rank in (1, 0, 0, 1):
         assert board.begin(rank, "host", 7) is None
     starts, _ = board.read()
@@ -173,7 +173,7 @@ def test_a_board_counts_how_often_the_team_began():
 
 def test_who_waits_too_long_for_the_others_ends():
     code = (
-        "import time; from explstm.scaleout.ray_training import with_deadline\n"
+        "import time; from explstm.scaleout.members import with_deadline\n"
         "assert with_deadline(abs, 60)(-1) == 1\n"
         "with_deadline(lambda array: time.sleep(60), 0.1)(0)"
     )
@@ -183,18 +183,18 @@ def test_who_waits_too_long_for_the_others_ends():
 
 
 def test_the_place_of_a_run_that_was_killed_is_waited_for(tmp_path):
-    plan = ray_training.Plan(None, "torch", 2, str(tmp_path), 30)
+    plan = members.Plan(None, "torch", 2, str(tmp_path), 30)
     entered = threading.Event()
 
     def wait():
-        with ray_training.open_place(plan, 0) as (folder, _):
+        with members.open_place(plan, 0) as (folder, _):
             assert folder == tmp_path
             entered.set()
 
-    with ray_training.open_place(plan, 0):
+    with members.open_place(plan, 0):
         thread = threading.Thread(target=wait)
         thread.start()
-        with ray_training.open_place(plan, 1):  # others only read
+        with members.open_place(plan, 1):  # others only read
             assert not entered.wait(0.5)
     assert entered.wait(30)
     thread.join()
@@ -202,11 +202,11 @@ def test_the_place_of_a_run_that_was_killed_is_waited_for(tmp_path):
 
 def test_a_place_at_a_url_is_brought_and_sent(tmp_path):
     url = f"memory://{uuid.uuid4().hex}/run"
-    plan = ray_training.Plan(None, "torch", 2, url, 30)
-    with ray_training.open_place(plan, 0) as (folder, keep):
+    plan = members.Plan(None, "torch", 2, url, 30)
+    with members.open_place(plan, 0) as (folder, keep):
         make_toy("torch", max_steps=5).fit(make_series(5), H, checkpoint_dir=folder / "whole")
         keep(folder / "whole")
-    with ray_training.open_place(plan, 1) as (folder, _):
+    with members.open_place(plan, 1) as (folder, _):
         assert [path.name for path in folder.glob("whole/step-*")] == ["step-00000005"]
 
 
@@ -227,13 +227,13 @@ class BadJob:
 
 
 def take_part(job, board, rank, folder, version=__version__):
-    plan = ray_training.Plan(job, "torch", 2, str(folder), 30)
-    return ray_training.take_part(plan, board, rank, version)
+    plan = members.Plan(job, "torch", 2, str(folder), 30)
+    return members.take_part(plan, board, rank, version)
 
 
 def test_an_error_of_all_ends_the_team_and_no_other_begins(tmp_path):
     error = TrainingError("TRAINING_DIVERGED", "it diverged.")
-    job, board = BadJob(error, (0, 1)), ray_training.Board()
+    job, board = BadJob(error, (0, 1)), members.Board()
     results = []
     threads = [
         threading.Thread(target=lambda at=rank: results.append(take_part(job, board, at, tmp_path)))
@@ -248,9 +248,9 @@ def test_an_error_of_all_ends_the_team_and_no_other_begins(tmp_path):
 
 
 def test_an_error_of_one_has_all_begin_again_and_end(tmp_path, monkeypatch):
-    monkeypatch.setattr(ray_training, "END_SECONDS", 0.1)
+    monkeypatch.setattr(members, "END_SECONDS", 0.1)
     error = DataError("DATA_CHANGED", "the data changed.")
-    board = ray_training.Board()
+    board = members.Board()
     with pytest.raises(DataError, match="DATA_CHANGED"):
         take_part(BadJob(error, (0,)), board, 0, tmp_path)
     for rank in range(2):
@@ -259,7 +259,7 @@ def test_an_error_of_one_has_all_begin_again_and_end(tmp_path, monkeypatch):
 
 
 def test_members_that_disagree_begin_again(tmp_path):
-    error, board = TrainingError("WORKERS_DISAGREE", "at another step."), ray_training.Board()
+    error, board = TrainingError("WORKERS_DISAGREE", "at another step."), members.Board()
     with pytest.raises(TrainingError, match="WORKERS_DISAGREE"):
         take_part(BadJob(error, (0,)), board, 0, tmp_path)
     assert board.errors == []
@@ -268,7 +268,7 @@ def test_members_that_disagree_begin_again(tmp_path):
 
 
 def test_a_worker_with_another_version_takes_no_part(tmp_path, monkeypatch):
-    monkeypatch.setattr(ray_training, "END_SECONDS", 0.1)
-    board = ray_training.Board()
+    monkeypatch.setattr(members, "END_SECONDS", 0.1)
+    board = members.Board()
     with pytest.raises(UsageError, match=r"WORKER_VERSION: a worker has explstm .* the run 0.0.1"):
         take_part(BadJob(None, ()), board, 1, tmp_path, "0.0.1")

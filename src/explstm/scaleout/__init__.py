@@ -19,7 +19,8 @@ not by that of the data.
     run         the whole path of a forecast
     dataset     a folder of Parquet as one panel
     mirror      checkpoints at a URL
-    ray_training  workers of a Ray cluster that train together
+    members     what each of those does that train together
+    ray_training  a team of them on a Ray cluster
     training    the whole path of a training
 """
 

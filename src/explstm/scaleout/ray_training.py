@@ -6,128 +6,34 @@ checkpoint, a few times. What the job itself refuses is raised, and nothing is t
 """
 
 import importlib
-import os
-import platform
 import shutil
 import tempfile
 import threading
-import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from explstm import __version__
 from explstm.apart import THREADS
-from explstm.errors import BusyError, ExpLSTMError, TrainingError, UsageError
-from explstm.models.engine import Array
+from explstm.errors import ExpLSTMError, TrainingError
 from explstm.scaleout.engines import POLL_SECONDS
-from explstm.scaleout.mirror import Mirror, is_url
+from explstm.scaleout.members import Board, Plan, Start, take_part
+from explstm.scaleout.mirror import is_url
 from explstm.scaleout.ray_engine import open_ray, set_environment
 from explstm.storage import hold_lock
-from explstm.team import Team
 from explstm.training import LogRow
 
 ATTEMPTS = 5
 """How often a team begins before the run is given up."""
-RUN, TEAM = "run", "team"
-"""Locks in a folder of checkpoints: of whoever asked for the training, and of the first worker."""
-DISAGREE = "WORKERS_DISAGREE"
-END_SECONDS = 10.0
-"""How long a worker with an error waits for the others to meet the same one."""
+RUN = "run"
+"""Lock of whoever asked for a training, in its folder of checkpoints."""
 WORKER_ENVIRONMENT = {
     "KERAS_BACKEND": "tensorflow",
     "TF_CPP_MIN_LOG_LEVEL": "3",
     "TF_ENABLE_ONEDNN_OPTS": "0",
-    "TF_FORCE_GPU_ALLOW_GROWTH": "true",
 }
-
-
-class Job(Protocol):
-    """What every worker does."""
-
-    def run(self, folder: Path, on_step: Callable[[LogRow], None] | None, team: Team | None) -> Any:
-        """Train, resuming from what is in the folder; returns what can be pickled."""
-
-
-@dataclass(frozen=True)
-class Start:
-    """A worker that began.
-
-    Attributes:
-        attempt: Which beginning of the team it was, from 1.
-        rank: Which worker.
-        host: Its machine.
-        process: Its process.
-    """
-
-    attempt: int
-    rank: int
-    host: str
-    process: int
-
-
-@dataclass
-class Board:
-    """What workers tell whoever waits for them; lives in a process of the cluster."""
-
-    starts: list[Start] = field(default_factory=list)
-    errors: list[ExpLSTMError] = field(default_factory=list)
-    rows: list[LogRow] = field(default_factory=list)
-    attempt: int = 0
-    members: set[int] = field(default_factory=set)
-
-    def begin(self, rank: int, host: str, process: int) -> ExpLSTMError | None:
-        """Tell that a worker began; returns the error for which it need not."""
-        if self.errors:
-            return self.errors[0]
-        if rank in self.members or not self.members:
-            self.attempt, self.members = self.attempt + 1, set()
-        self.members.add(rank)
-        self.starts.append(Start(self.attempt, rank, host, process))
-        return None
-
-    def fail(self, error: ExpLSTMError) -> None:
-        """Tell of an error that would come again."""
-        self.errors.append(error)
-
-    def count_errors(self) -> int:
-        """How many workers have told of one."""
-        return len(self.errors)
-
-    def tell(self, row: LogRow) -> None:
-        """Tell of a step."""
-        self.rows.append(row)
-
-    def take_rows(self) -> list[LogRow]:
-        """The steps that were not taken yet."""
-        rows, self.rows = self.rows, []
-        return rows
-
-    def read(self) -> tuple[list[Start], list[ExpLSTMError]]:
-        """All starts and errors."""
-        return self.starts, self.errors
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a team needs.
-
-    Attributes:
-        job: What to do.
-        backend: The framework, ``"torch"`` or ``"tensorflow"``.
-        workers: How many do it together.
-        checkpoints: A folder that all of them see, or a URL.
-        wait_seconds: How long one waits for the others.
-    """
-
-    job: Job
-    backend: str
-    workers: int
-    checkpoints: str
-    wait_seconds: float
 
 
 def run_team(
@@ -283,109 +189,3 @@ class _FarBoard:
 
     def tell(self, row: LogRow) -> None:
         self._actor.tell.remote(row)  # nobody waits for it
-
-
-def take_part(plan: Plan, board: Board | _FarBoard, rank: int, version: str) -> Any:
-    """Do the job as a member of the team.
-
-    Args:
-        plan: What the team needs.
-        board: Where to tell of it.
-        rank: Which member this is.
-        version: Of the package that asks for it.
-
-    Returns:
-        What the job made; None where an error is told on the board.
-
-    Raises:
-        ExpLSTMError: All have to begin again: to agree, or because the others do not have this
-            error and wait.
-    """
-    if (told := board.begin(rank, platform.node(), os.getpid())) is not None:
-        board.fail(told)  # who had it first knows then that nobody waits
-        return None
-    try:
-        if version != __version__:
-            raise UsageError(
-                "WORKER_VERSION",
-                f"a worker has explstm {__version__}, and the run {version}; install the same "
-                "version everywhere.",
-            )
-        with open_place(plan, rank) as (folder, keep):
-            add = with_deadline(make_add(plan.backend), plan.wait_seconds)
-            on_step = board.tell if rank == 0 else None
-            return plan.job.run(folder, on_step, Team(rank, plan.workers, add, keep))
-    except ExpLSTMError as error:
-        if error.code == DISAGREE:
-            raise
-        board.fail(error)
-        latest = time.monotonic() + END_SECONDS
-        while time.monotonic() < latest:
-            if board.count_errors() >= plan.workers:
-                return None
-            time.sleep(POLL_SECONDS / 2)
-        raise
-
-
-def make_add(backend: str) -> Callable[[Array], Array]:
-    """The sum over all workers, in the framework that the trainer has set up."""
-    if backend == "tensorflow":
-        from explstm.models.tensorflow_sum import make_add_up
-
-        return make_add_up()
-    from explstm.models.torch_sum import add_up
-
-    return add_up
-
-
-def with_deadline(add: Callable[[Array], Array], seconds: float) -> Callable[[Array], Array]:
-    """A sum whose process ends when the others do not come; then all of them begin again."""
-
-    def add_in_time(array: Array) -> Array:
-        timer = threading.Timer(seconds, os._exit, (1,))
-        timer.daemon = True
-        timer.start()
-        try:
-            return add(array)
-        finally:
-            timer.cancel()
-
-    return add_in_time
-
-
-@contextmanager
-def open_place(plan: Plan, rank: int) -> Iterator[tuple[Path, Callable[[Path], None]]]:
-    """Yield a folder for checkpoints, with what is there already, and what keeps a new one.
-
-    Raises:
-        BusyError: The first worker of another run has it, and keeps it too long.
-        ModelFileError: A URL cannot be read.
-    """
-    if is_url(plan.checkpoints):
-        with tempfile.TemporaryDirectory(prefix="explstm-") as name:
-            folder, mirror = Path(name), Mirror(plan.checkpoints)
-            mirror.fetch(folder)
-            yield folder, lambda written: mirror.push(written, folder)
-        return
-    folder = Path(plan.checkpoints)
-    with ExitStack() as held:
-        if rank == 0:
-            folder.mkdir(parents=True, exist_ok=True)
-            _wait_for_lock(held, folder / TEAM, plan.wait_seconds)
-        yield folder, lambda _: None
-
-
-def _wait_for_lock(held: ExitStack, path: Path, seconds: float) -> None:
-    """Hold a lock that the worker of a run that was killed may still have.
-
-    Raises:
-        BusyError: Another run has it.
-    """
-    latest = time.monotonic() + seconds
-    while True:
-        try:
-            return held.enter_context(hold_lock(path))
-        except BusyError:
-            if time.monotonic() > latest:
-                raise
-            time.sleep(POLL_SECONDS)
