@@ -41,8 +41,8 @@ TENSORS = "tensors.safetensors"
 KEPT = 2
 MAX_TENSOR_BYTES = 1 << 32
 
-_NAME = re.compile(r"step-(\d{8,})")
-_LEFT_BY_A_KILL = re.compile(rf"\.{_NAME.pattern}\.(saving|previous|lock)")
+NAME = re.compile(r"step-(\d{8,})")
+_LEFT_BY_A_KILL = re.compile(rf"\.{NAME.pattern}\.(saving|previous|lock)")
 
 
 @dataclass(frozen=True)
@@ -86,13 +86,13 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
     files = {STATE: dump_json(state), TENSORS: dump_tensors(flat)}
     write_sealed(folder / f"step-{checkpoint.step:08d}", files, {"kind": "checkpoint"})
     left = [path for path in folder.iterdir() if _LEFT_BY_A_KILL.fullmatch(path.name)]
-    for path in [*_list_checkpoints(folder)[KEPT:], *left]:
+    for path in [*list_checkpoints(folder)[KEPT:], *left]:
         _remove(path)
 
 
 def has_checkpoint(folder: Path) -> bool:
     """Whether the folder holds a checkpoint, sound or not."""
-    return bool(_list_checkpoints(folder))
+    return bool(list_checkpoints(folder))
 
 
 def delete_checkpoints(folder: Path) -> None:
@@ -100,7 +100,7 @@ def delete_checkpoints(folder: Path) -> None:
     if not folder.is_dir():
         return
     for path in list(folder.iterdir()):
-        if _NAME.fullmatch(path.name) or _LEFT_BY_A_KILL.fullmatch(path.name):
+        if NAME.fullmatch(path.name) or _LEFT_BY_A_KILL.fullmatch(path.name):
             _remove(path)
         elif path.is_dir() and not path.is_symlink():
             delete_checkpoints(path)
@@ -110,7 +110,7 @@ def delete_checkpoints(folder: Path) -> None:
 
 def _remove(path: Path) -> None:
     if path.is_dir():
-        if _NAME.fullmatch(path.name):  # under its name it is whole, even while it goes
+        if NAME.fullmatch(path.name):  # under its name it is whole, even while it goes
             going = path.with_name(f".{path.name}.saving")
             shutil.rmtree(going, ignore_errors=True)
             with contextlib.suppress(OSError):
@@ -130,7 +130,7 @@ def load_checkpoint(folder: Path) -> Checkpoint | None:
     Raises:
         ModelFileError: There are checkpoints, but none is sound.
     """
-    paths = _list_checkpoints(folder)
+    paths = list_checkpoints(folder)
     for path in paths:
         try:
             return read_sealed(path, (STATE, TENSORS), _parse)
@@ -240,9 +240,9 @@ def _parse(sealed: Sealed) -> Checkpoint:
     return Checkpoint(tensors=tensors, **content)
 
 
-def _list_checkpoints(folder: Path) -> list[Path]:
-    """Newest first."""
+def list_checkpoints(folder: Path) -> list[Path]:
+    """Those in a folder, sound or not, newest first."""
     if not folder.is_dir():
         return []
-    found = [path for path in folder.iterdir() if _NAME.fullmatch(path.name)]
+    found = [path for path in folder.iterdir() if NAME.fullmatch(path.name)]
     return sorted(found, key=lambda path: int(path.name[5:]), reverse=True)

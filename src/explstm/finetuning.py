@@ -34,6 +34,7 @@ from explstm.models.spec import MEDIAN, ModelSpec, Weights
 from explstm.origins import OriginBatches
 from explstm.prediction import Preprocessing, forecast_panel
 from explstm.ragged import FloatArray, IntArray, mean_change
+from explstm.team import Team
 from explstm.training import LogRow, train
 
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -91,6 +92,7 @@ class Course:
     on_step: Callable[[LogRow], None] | None
     identity: Mapping[str, Any]
     on_look: Callable[[Engine, LogRow], None] | None = None
+    team: Team | None = None
 
     def part(self, name: str) -> "Course":
         """The same for one of several runs, with a folder of checkpoints of its own."""
@@ -131,6 +133,7 @@ def fit_network(start: Start, panel: Panel, course: Course) -> Trained:
         on_step=course.on_step,
         on_look=course.on_look,
         identity=course.identity,
+        team=course.team,
     )
     return Trained(engine, result.weights, space, result.log)
 
@@ -152,6 +155,7 @@ def fine_tune(start: Start, panel: Panel, h: int, course: Course) -> Trained:
         kept_N[judged_J] -= h
         tried = fit_network(start, keep_steps(panel, 0, kept_N), course.part(PARTS[0]))
         share = choose_share(start, tried, take_series(panel, _spread(judged_J)), h)
+        share = share if course.team is None else course.team.agree(share)
         if share == 0:
             tried.engine.load_weights(start.weights)
             space, _ = split_holdout(panel, start.preprocessing, start.training, start.spec.horizon)

@@ -30,6 +30,7 @@ from explstm.scaling import GROWTH_NAMES
 from explstm.seasonality import check_season_lengths
 from explstm.settings import Settings, read_settings, refuse_settings
 from explstm.streaming import Stream
+from explstm.team import Team
 from explstm.training import LogRow
 from explstm.windows import (
     CUTOFF,
@@ -223,6 +224,7 @@ class ExpLSTM(Parameters):
         on_look: Callable[[Engine, Preprocessing, LogRow], None] | None = None,
         checkpoint_dir: str | Path | None = None,
         resume: bool = False,
+        team: Team | None = None,
     ) -> Self:
         """Train on every forecast origin of every series.
 
@@ -238,6 +240,8 @@ class ExpLSTM(Parameters):
                 looks at series, to judge it on other data or to end the training by an exception.
             checkpoint_dir: Where to keep checkpoints of the training.
             resume: Go on from the newest checkpoint there.
+            team: Processes that train together, each of which calls this alike
+                (:func:`explstm.scaleout.train` does that).
 
         Raises:
             UsageError: An argument that cannot be used, or a framework that is not installed.
@@ -262,7 +266,7 @@ class ExpLSTM(Parameters):
         }
         folder = None if checkpoint_dir is None else Path(checkpoint_dir)
         look = None if on_look is None else lambda engine, row: on_look(engine, view, row)
-        course = Course(folder, resume, on_step, identity, look)
+        course = Course(folder, resume, on_step, identity, look, team)
         mixes = self.init != "random" and self.val_size is None
         if not mixes:
             refuse_other_runs(course, ("",))

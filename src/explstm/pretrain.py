@@ -23,13 +23,15 @@ from explstm.datasets.competitions import SHORTEST_HELD_OUT, Group, load_groups
 from explstm.errors import UsageError
 from explstm.frame import Panel, build_panel
 from explstm.growth import FEATURES, N_FEATURES, show_levels
-from explstm.models.engine import Engine
-from explstm.models.spec import ModelSpec, Size
+from explstm.models.engine import Engine, make_engine
+from explstm.models.spec import ModelSpec, Size, init_weights
 from explstm.origins import MAX_TARGET, Batch
 from explstm.prediction import Preprocessing, forecast_panel
 from explstm.ragged import FloatArray, mean_change
 from explstm.settings import Settings
 from explstm.synthetic import Prior, draw_levels
+from explstm.team import Team
+from explstm.training import LogRow, TrainingResult, train
 
 Shape = tuple[Size, Size]
 CompetitionName = Literal["M1", "M3", "Tourism"]
@@ -181,6 +183,32 @@ def _hold_out(group: Group, config: PretrainConfig) -> _Task:
     n_features = config.network.n_features
     view = Preprocessing("auto", (season,), WINDOW, BESIDE, n_features)
     return _Task(past, future_NH, scale_N, view)
+
+
+def train_network(
+    config: PretrainConfig,
+    *,
+    backend: str,
+    device: str = "cpu",
+    checkpoint_dir: Path,
+    resume: bool = False,
+    on_step: Callable[[LogRow], None] | None = None,
+    team: Team | None = None,
+) -> TrainingResult:
+    """Pretrain a network, see :func:`explstm.training.train`."""
+    weights = init_weights(config.network, config.training.random_seed)
+    engine = make_engine(backend, config.network, weights, device=device)  # type: ignore[arg-type]
+    return train(
+        engine,
+        PriorBatches(config),
+        config.training,
+        validate=judge_on(config),
+        checkpoint_dir=checkpoint_dir,
+        resume=resume,
+        on_step=on_step,
+        identity=describe(config),
+        team=team,
+    )
 
 
 def to_settings(config: PretrainConfig) -> Settings:

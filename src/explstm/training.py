@@ -11,6 +11,7 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -27,6 +28,7 @@ from explstm.models.engine import Engine, OptimizerConfig, TrainingBatch
 from explstm.models.losses import LossConfig
 from explstm.schedules import Plateau, learning_rate
 from explstm.storage import hold_lock
+from explstm.team import Team, TeamEngine
 
 Weights = dict[str, np.ndarray]
 Stopped = Literal["finished", "early"]
@@ -88,6 +90,7 @@ def train(
     on_step: Callable[[LogRow], None] | None = None,
     on_look: Callable[[Engine, LogRow], None] | None = None,
     identity: Mapping[str, Any] | None = None,
+    team: Team | None = None,
 ) -> TrainingResult:
     """Train an engine; the best weights are in it at the end.
 
@@ -104,6 +107,8 @@ def train(
         on_look: Called with the engine every ``val_check_steps`` and at the end; it may forecast
             with it, and end the run by an exception.
         identity: What else must be unchanged on resume, such as a data fingerprint.
+        team: Those that train together; each of them calls this alike. The first writes the
+            checkpoints, from which all of them resume.
 
     Raises:
         TrainingError: The run diverges or runs out of memory. The engine holds the weights with the
@@ -113,18 +118,24 @@ def train(
         ModelFileError: No checkpoint is sound, or none can be written.
         BusyError: Another run uses the folder.
     """
+    if team is not None:
+        engine = TeamEngine(engine, team)
     engine.compile(
         OptimizerConfig.from_training(config),
         LossConfig.from_training(config),
         seed=config.random_seed,
     )
-    run = _Run(engine, batches, config, validate, on_step, on_look)
+    run = _Run(engine, batches, config, validate, on_step, on_look, team)
     if checkpoint_dir is None:
         return run.to_end(Interruption())
     folder = Path(checkpoint_dir)
     folder.mkdir(parents=True, exist_ok=True)
-    with hold_lock(folder), note_signals() as interruption:
-        run.attach(folder, checkpoints.describe_run(engine, config, identity or {}), resume)
+    identity = dict(identity or {})
+    if team is not None and engine.spec.dropout:
+        identity["workers"] = team.size  # each draws its own masks
+    writes = team is None or team.writes
+    with hold_lock(folder) if writes else nullcontext(), note_signals() as interruption:
+        run.attach(folder, checkpoints.describe_run(engine, config, identity), resume)
         result = run.to_end(interruption)
     return result
 
@@ -140,7 +151,9 @@ class _Run:
         validate: Callable[[Engine], float] | None,
         on_step: Callable[[LogRow], None] | None,
         on_look: Callable[[Engine, LogRow], None] | None,
+        team: Team | None,
     ) -> None:
+        self.team = team
         self.engine, self.batches, self.config = engine, batches, config
         self.validate, self.on_step, self.on_look = validate, on_step, on_look
         self.folder: Path | None = None
@@ -208,7 +221,7 @@ class _Run:
 
     def _look(self, rate: float, train_loss: float | None) -> None:
         """Judge the weights: keep the best ones, lower the learning rate, decide to stop."""
-        valid_loss = None if self.validate is None else float(self.validate(self.engine))
+        valid_loss = None if self.validate is None else self._agree(self.validate(self.engine))
         self._record(rate, train_loss, valid_loss)
         loss = self._recent_train_loss() if valid_loss is None else valid_loss
         weights = _copy(self.engine.dump_weights())
@@ -227,6 +240,10 @@ class _Run:
             self.stopped = "finished"
         elif valid_loss is not None and patience >= 0 and self.waited >= max(patience, 1):
             self.stopped = "early"
+
+    def _agree(self, value: float) -> float:
+        """What decides has the same bits on all members of a team, whatever their machines."""
+        return float(value) if self.team is None else self.team.agree(value)
 
     def _recent_train_loss(self) -> float:
         """Mean training loss since the last look."""
@@ -270,6 +287,13 @@ class _Run:
                 "the command line: --force), or use another folder.",
             )
         found = checkpoints.load_checkpoint(folder)
+        step = -1 if found is None else found.step
+        if self._agree(step) != step:
+            raise TrainingError(
+                "WORKERS_DISAGREE",
+                f"the newest checkpoint in {folder} is of step {step} here, and another one for "
+                "the first worker; see that all workers see the same folder, and resume.",
+            )
         if found is None:
             return
         checkpoints.refuse_changes(found.identity, identity, folder)
@@ -279,7 +303,7 @@ class _Run:
         self._restore(found)
 
     def _save(self) -> None:
-        if self.folder is None:
+        if self.folder is None or not (self.team is None or self.team.writes):
             return
         tensors = {
             "weights": self.engine.dump_weights(),
@@ -306,6 +330,8 @@ class _Run:
             ),
         )
         self.saved_step = self.step
+        if self.team is not None:
+            self.team.keep(self.folder)
 
     def _restore(self, found: Checkpoint) -> None:
         state = _decode(found.state)

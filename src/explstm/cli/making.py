@@ -1,7 +1,7 @@
 """The commands that make forecasts and models: forecast, fit, tune, pretrain."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -22,11 +22,16 @@ from explstm.cli.arguments import (
 )
 from explstm.cli.parts import (
     Address,
+    Checkpoints,
     Engine,
     RowsPerPart,
+    TeamAddress,
+    TeamEngine,
+    TeamWorkers,
     Workers,
     forecast_parts,
     refuse_beside_parts,
+    refuse_without_engine,
 )
 from explstm.errors import UsageError
 from explstm.options import DataOptions, parse_pairs, parse_settings
@@ -80,10 +85,7 @@ def forecast(
         how = {"engine": engine, "model": model, "force": force, **parts}
         forecast_parts(file, horizon, out, data, level or [], how, Screen(as_json))
         return
-    for name, value in parts.items():
-        if value is not None:
-            option = f"--{name.replace('_', '-')}"
-            raise UsageError("CONFIG_CONFLICT", f"{option} belongs to --engine; give that as well.")
+    refuse_without_engine(parts)
 
     from explstm import pipeline
 
@@ -121,28 +123,38 @@ def fit(
         bool, typer.Option("--resume", help="Go on where an interrupted fit stopped.")
     ] = False,
     plot: Plot = False,
+    engine: TeamEngine = None,
+    workers: TeamWorkers = None,
+    address: TeamAddress = None,
+    checkpoints: Checkpoints = None,
     force: Force = False,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Train a model on a file and save it."""
-    from explstm import pipeline
-
+    """Train a model on a file and save it; with --engine, on a folder of Parquet."""
+    team = {"workers": workers, "address": address, "checkpoints": checkpoints}
+    common: dict[str, Any] = {
+        "backend": backend,
+        "settings": parse_settings(settings or []),
+        "seed": seed,
+        "resume": resume,
+        "force": force,
+    }
     screen = Screen(as_json)
     with screen.progress("training") as on_step:
-        outcome = pipeline.fit_file(
-            file,
-            horizon,
-            out,
-            data,
-            backend=backend,
-            settings=parse_settings(settings or []),
-            seed=seed,
-            resume=resume,
-            plot=plot,
-            force=force,
-            on_step=on_step,
-        )
+        if engine is not None:
+            from explstm.commands.fit import fit_dataset
+
+            refuse_beside_parts({"--plot": plot}, data, "trains on Parquet")
+            common |= {name: value for name, value in team.items() if value is not None}
+            outcome = fit_dataset(file, horizon, out, data, on_step=on_step, **common)
+        else:
+            from explstm import pipeline
+
+            refuse_without_engine(team)
+            outcome = pipeline.fit_file(
+                file, horizon, out, data, plot=plot, on_step=on_step, **common
+            )
     screen.show_outcome(outcome, out)
 
 
@@ -222,6 +234,10 @@ def pretrain(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on where an interrupted run stopped.")
     ] = False,
+    engine: TeamEngine = None,
+    workers: TeamWorkers = None,
+    address: TeamAddress = None,
+    checkpoints: Checkpoints = None,
     force: Force = False,
     as_json: Json = False,
     debug: Debug = False,
@@ -229,6 +245,13 @@ def pretrain(
     """Pretrain a network on made series, as the model of the package was."""
     from explstm.commands.pretrain import pretrain_network
 
+    team: dict[str, Any] = {"workers": workers, "address": address, "checkpoints": checkpoints}
+    if engine is None:
+        refuse_without_engine(team)
+    elif device != "cpu":
+        raise UsageError(
+            "CONFIG_CONFLICT", "--device does not go with --engine, whose workers use CPUs."
+        )
     screen = Screen(as_json)
     with screen.progress("pretraining") as on_step:
         outcome = pretrain_network(
@@ -236,6 +259,8 @@ def pretrain(
             out,
             backend=backend,
             device=device,
+            engine=engine,
+            **{name: value for name, value in team.items() if value is not None},
             resume=resume,
             force=force,
             on_step=on_step,

@@ -39,16 +39,46 @@ RowsPerPart = Annotated[
         rich_help_panel=PANEL,
     ),
 ]
+TEAM = "Several workers"
+TeamEngine = Annotated[
+    Literal["ray"] | None,
+    typer.Option(
+        help="Train on several workers of a Ray cluster, which take parts of every batch.",
+        rich_help_panel=TEAM,
+    ),
+]
+TeamWorkers = Annotated[
+    int | None, typer.Option(min=1, help="Workers; 2 if not given.", rich_help_panel=TEAM)
+]
+TeamAddress = Annotated[
+    str | None,
+    typer.Option(
+        help="Ray cluster that runs, host:port; begun on this machine if not given.",
+        rich_help_panel=TEAM,
+    ),
+]
+Checkpoints = Annotated[
+    str | None,
+    typer.Option(
+        help="Folder or URL for checkpoints, which stay; OUT.checkpoint if not given.",
+        rich_help_panel=TEAM,
+    ),
+]
 OF_FILES = ("sep", "decimal", "encoding", "missing", "date_format")
 """Options of data that only a CSV needs."""
 
 
-def refuse_beside_parts(given: Mapping[str, bool], data: DataOptions) -> None:
+def refuse_beside_parts(
+    given: Mapping[str, bool],
+    data: DataOptions,
+    why: str = "forecasts Parquet with a model as it is",
+) -> None:
     """Refuse options that would change nothing.
 
     Args:
         given: Options, and whether each was given.
         data: How the data are to be read.
+        why: What is done with an engine.
 
     Raises:
         UsageError: Names the first of them.
@@ -61,9 +91,20 @@ def refuse_beside_parts(given: Mapping[str, bool], data: DataOptions) -> None:
         if was_given:
             raise UsageError(
                 "CONFIG_CONFLICT",
-                f"{option} does not go with --engine, which forecasts Parquet with a model as it "
-                "is; leave one of them away.",
+                f"{option} does not go with --engine, which {why}; leave one of them away.",
             )
+
+
+def refuse_without_engine(given: Mapping[str, Any]) -> None:
+    """Refuse options of an engine where there is none.
+
+    Raises:
+        UsageError: Names the first of them.
+    """
+    for name, value in given.items():
+        if value is not None:
+            option = f"--{name.replace('_', '-')}"
+            raise UsageError("CONFIG_CONFLICT", f"{option} belongs to --engine; give that as well.")
 
 
 def forecast_parts(

@@ -7,13 +7,10 @@ from typing import Any
 
 import pandas as pd
 
-from explstm import pretrain
+from explstm import pretrain, scaleout
 from explstm.bundle import save_bundle
-from explstm.models.engine import make_engine
-from explstm.models.spec import init_weights
 from explstm.pipeline import MODEL, Outcome, kept_checkpoint, write_record
 from explstm.runfolder import open_run
-from explstm.training import train
 
 
 def pretrain_network(
@@ -22,6 +19,10 @@ def pretrain_network(
     *,
     backend: str = "torch",
     device: str = "cpu",
+    engine: str | None = None,
+    workers: int = 2,
+    address: str | None = None,
+    checkpoints: str | None = None,
     resume: bool = False,
     force: bool = False,
     on_step: Callable[[Any], None] | None = None,
@@ -33,6 +34,11 @@ def pretrain_network(
         out: The run folder to make.
         backend: ``"torch"`` or ``"tensorflow"``.
         device: Where PyTorch computes, such as ``"cuda"``.
+        engine: ``"ray"`` to train on several workers of a Ray cluster.
+        workers: How many of them.
+        address: Of a cluster that runs.
+        checkpoints: With an engine, a folder or a URL, whose checkpoints stay; by default
+            ``OUT.checkpoint``.
         resume: Continue from the checkpoint of an interrupted run.
         force: Replace an older run folder; without ``resume`` also its checkpoint.
         on_step: Called with every row of the training log.
@@ -41,22 +47,30 @@ def pretrain_network(
     run_config = pretrain.read_config(config)
     arguments["seed"] = run_config.training.random_seed
     with open_run(out, force=force) as run, kept_checkpoint(run, out, resume, force) as checkpoint:
-        spec = run_config.network
-        weights = init_weights(spec, arguments["seed"])
-        engine = make_engine(backend, spec, weights, device=device)  # type: ignore[arg-type]
-        result = train(
-            engine,
-            pretrain.PriorBatches(run_config),
-            run_config.training,
-            validate=pretrain.judge_on(run_config),
-            checkpoint_dir=checkpoint,
-            resume=resume,
-            on_step=on_step,
-            identity=pretrain.describe(run_config),
-        )
+        if engine is None:
+            result = pretrain.train_network(
+                run_config,
+                backend=backend,
+                device=device,
+                checkpoint_dir=checkpoint,
+                resume=resume,
+                on_step=on_step,
+            )
+        else:
+            made = scaleout.pretrain(
+                run_config,
+                backend=backend,
+                checkpoints=scaleout.prepare_place(checkpoints or checkpoint, resume, force),
+                workers=workers,
+                address=address,
+                resume=resume,
+                on_step=on_step,
+            )
+            result = made.result
+            run.write_table("ran.csv", made.ran)
         save_bundle(
             run.path / MODEL,
-            spec,
+            run_config.network,
             result.weights,
             pretrain.to_settings(run_config).model_dump(mode="json"),
             data_fingerprint="synthetic",

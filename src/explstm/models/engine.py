@@ -118,6 +118,16 @@ class Engine(Protocol):
     def gradients(self, batch: TrainingBatch) -> dict[str, Array]:
         """What the next step would follow, before clipping; changes nothing."""
 
+    def differentiate(self, batch: TrainingBatch) -> tuple[float, dict[str, Array]]:
+        """The loss that a step would return, and the gradients; changes nothing."""
+
+    def apply_gradients(self, gradients: Arrays, learning_rate: float) -> None:
+        """Take a step along gradients, which are clipped first.
+
+        With those of :meth:`differentiate` it is the step of :meth:`train_batch`, but for the
+        moving statistics of batch normalisation, which stay.
+        """
+
     def evaluate(self, batch: TrainingBatch) -> float:
         """The loss without dropout and with the moving statistics of batch normalisation."""
 

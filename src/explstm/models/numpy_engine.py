@@ -147,6 +147,14 @@ class NumpyEngine:
         """Refused: raises UsageError."""
         raise _inference_only()
 
+    def differentiate(self, batch: TrainingBatch) -> NoReturn:
+        """Refused: raises UsageError."""
+        raise _inference_only()
+
+    def apply_gradients(self, gradients: Arrays, learning_rate: float) -> NoReturn:
+        """Refused: raises UsageError."""
+        raise _inference_only()
+
     def dump_optimizer(self) -> NoReturn:
         """Refused: raises UsageError."""
         raise _inference_only()

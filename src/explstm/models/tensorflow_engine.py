@@ -96,17 +96,28 @@ class TensorFlowEngine:
 
     def gradients(self, batch: TrainingBatch) -> dict[str, Array]:
         """What the next step would follow, before clipping; changes nothing."""
+        return self.differentiate(batch)[1]
+
+    def differentiate(self, batch: TrainingBatch) -> tuple[float, dict[str, Array]]:
+        """The loss that a step would return, and the gradients; changes nothing."""
         training = self._require_training()
         arrays = self._batch_arrays(batch)
         self._set_noise(training)
         statistics = {n: _copy(v) for n, v in self._native.items() if not v.trainable}
-        _, gradients = training.graphs.differentiate(*arrays)
+        loss, gradients = training.graphs.differentiate(*arrays)
         for name, value in statistics.items():  # Keras moves them in every pass of training
             self._native[name].assign(value)
-        return {
+        return float(loss), {
             name: _copy(gradient)
             for name, gradient in zip(self._machine.trainable(), gradients, strict=True)
         }
+
+    def apply_gradients(self, gradients: Arrays, learning_rate: float) -> None:
+        """Take a step along gradients, which are clipped first."""
+        training = self._require_training()
+        arrays = [np.asarray(gradients[name], np.float32) for name in self._machine.trainable()]
+        training.graphs.apply(np.float32(learning_rate), *arrays)
+        training.step += 1
 
     def evaluate(self, batch: TrainingBatch) -> float:
         """The loss without dropout and with the moving statistics of batch normalisation."""

@@ -1,11 +1,11 @@
 """The network in native Keras 3 on TensorFlow, and the graphs that compute with it.
 
-Each of the four things a network does (forecast, score, differentiate, train) is one TensorFlow
-graph with open batch and time axes, traced once whatever the shapes that follow. Tracing takes a
-hundred times as long as a short training, so a network with its graphs, a *machine*, is lent to one
-engine at a time, and to the next one of its specification when that engine is gone. Layers are told
-every default that Keras would otherwise take from its global state, so that this state, the random
-states of the caller among it, is neither read nor changed.
+Each thing a network does (forecast, score, differentiate, follow gradients, train) is one
+TensorFlow graph with open batch and time axes, traced once whatever the shapes that follow. Tracing
+takes a hundred times as long as a short training, so a network with its graphs, a *machine*, is
+lent to one engine at a time, and to the next one of its specification when that engine is gone.
+Layers are told every default that Keras would otherwise take from its global state, so that this
+state, the random states of the caller among it, is neither read nor changed.
 
 Importing this module is silent. It switches oneDNN off where the environment does not say
 otherwise: oneDNN announces itself on the terminal and does not make an LSTM faster. In a process
@@ -149,6 +149,7 @@ class TrainingGraphs:
         keras_optimizer: The optimizer in Keras, which holds the moments.
         train: Takes a step.
         differentiate: Gives the loss and its gradients.
+        apply: Takes a step along gradients.
         evaluate: Gives the loss outside training.
         start_over: Forgets all steps.
     """
@@ -158,6 +159,7 @@ class TrainingGraphs:
     keras_optimizer: Any
     train: Graph
     differentiate: Graph
+    apply: Graph
     evaluate: Graph
     start_over: Graph
 
@@ -222,10 +224,13 @@ class Machine:
                 value = score(True, *batch)
             return value, tape.gradient(value, [variable.value for variable in trainable])
 
-        def train(learning_rate: Any, *batch: Any) -> Any:
-            value, gradients = differentiate(*batch)
+        def apply(learning_rate: Any, *gradients: Any) -> None:
             keras_optimizer.learning_rate.assign(learning_rate)
             keras_optimizer.apply(gradients, trainable)
+
+        def train(learning_rate: Any, *batch: Any) -> Any:
+            value, gradients = differentiate(*batch)
+            apply(learning_rate, *gradients)
             return value
 
         def start_over() -> None:
@@ -235,12 +240,14 @@ class Machine:
 
         signature = _input_signature(self.spec)
         rate = tf.TensorSpec((), tf.float32)
+        shapes = [tf.TensorSpec(variable.shape, tf.float32) for variable in trainable]
         return TrainingGraphs(
             optimizer,
             loss,
             keras_optimizer,
             Graph(train, [rate, *signature]),
             Graph(differentiate, signature),
+            Graph(apply, [rate, *shapes]),
             Graph(evaluate, signature),
             Graph(start_over, []),
         )

@@ -219,27 +219,30 @@ class TorchEngine:
         loss, moved = self._loss(batch, self._noise(training))
         training.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        _clip(self._trainable(), training.config.clip_norm)
-        training.step += 1
-        for group in training.optimizer.param_groups:
-            group["lr"] = learning_rate
-            if training.config.name != "sgd":  # PyTorch adds epsilon after it has corrected sqrt(v)
-                correction = math.sqrt(1 - training.config.beta_2**training.step)
-                group["eps"] = training.config.epsilon / correction
-        training.optimizer.step()
+        self._descend(training, learning_rate)
         for old, new in moved:
             old.copy_(new)
         return loss.item()
 
     def gradients(self, batch: TrainingBatch) -> dict[str, Array]:
         """What the next step would follow, before clipping; changes nothing."""
+        return self.differentiate(batch)[1]
+
+    def differentiate(self, batch: TrainingBatch) -> tuple[float, dict[str, Array]]:
+        """The loss that a step would return, and the gradients; changes nothing."""
         loss, _ = self._loss(batch, self._noise(self._require_training()))
         trainable = self._trainable()
         gradients = torch.autograd.grad(loss, list(trainable.values()))
-        return {
+        return loss.item(), {
             name: to_canonical(name, gradient)
             for name, gradient in zip(trainable, gradients, strict=True)
         }
+
+    def apply_gradients(self, gradients: Arrays, learning_rate: float) -> None:
+        """Take a step along gradients, which are clipped first."""
+        for name, tensor in self._trainable().items():
+            tensor.grad = self._from_canonical(name, gradients[name]).contiguous()
+        self._descend(self._require_training(), learning_rate)
 
     def evaluate(self, batch: TrainingBatch) -> float:
         """The loss without dropout and with the moving statistics of batch normalisation."""
@@ -276,6 +279,17 @@ class TorchEngine:
                     for short, long in MOMENTS.items()
                 },
             }
+
+    def _descend(self, training: Training, learning_rate: float) -> None:
+        """Take a step along the gradients that the weights hold."""
+        _clip(self._trainable(), training.config.clip_norm)
+        training.step += 1
+        for group in training.optimizer.param_groups:
+            group["lr"] = learning_rate
+            if training.config.name != "sgd":  # PyTorch adds epsilon after it has corrected sqrt(v)
+                correction = math.sqrt(1 - training.config.beta_2**training.step)
+                group["eps"] = training.config.epsilon / correction
+        training.optimizer.step()
 
     def _predict(self, features_BTF: Array, origins_BT: Array) -> Array:
         with torch.no_grad():

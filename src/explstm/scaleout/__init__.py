@@ -1,4 +1,6 @@
-"""Forecasts of more series than one process, or one machine, can hold.
+"""Forecasts of more series, and training on more workers, than one process or machine has.
+
+:func:`train` and :func:`pretrain` train on several workers of a Ray cluster as one process does.
 
 Contract: :func:`forecast` reads a folder of Parquet and writes a folder of Parquet, in parts that
 do not depend on each other. Each part is a pure function of the bytes that were read and the
@@ -14,9 +16,15 @@ not by that of the data.
     sifting     the series that cannot be forecast, found among those that can
     engines     processes of this machine, or of a Ray cluster, that do tasks
     records     what is written: whole files, the record of every task, the manifest
-    run         the whole path
+    run         the whole path of a forecast
+    dataset     a folder of Parquet as one panel
+    mirror      checkpoints at a URL
+    members     what each of those does that train together
+    ray_training  a team of them on a Ray cluster
+    training    the whole path of a training
 """
 
+import importlib
 import importlib.util
 from typing import TYPE_CHECKING, Any
 
@@ -24,8 +32,18 @@ from explstm.errors import BackendNotInstalledError
 
 if TYPE_CHECKING:
     from explstm.scaleout.run import Batch, Progress
+    from explstm.scaleout.training import Fitted, Pretrained
 
-__all__ = ["Batch", "Progress", "forecast"]
+__all__ = [
+    "Batch",
+    "Fitted",
+    "Pretrained",
+    "Progress",
+    "forecast",
+    "prepare_place",
+    "pretrain",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:
@@ -35,9 +53,8 @@ def __getattr__(name: str) -> Any:
     if importlib.util.find_spec("pyarrow") is None:
         raise BackendNotInstalledError(
             "PYARROW_NOT_INSTALLED",
-            "forecasting in parts reads and writes Parquet, which needs pyarrow; run: "
-            "pip install 'explstm[parquet]'",
+            "forecasting in parts and training on several workers read Parquet, which needs "
+            "pyarrow; run: pip install 'explstm[parquet]'",
         )
-    from explstm.scaleout import run
-
-    return getattr(run, name)
+    module = "run" if name in ("Batch", "Progress", "forecast") else "training"
+    return getattr(importlib.import_module(f"explstm.scaleout.{module}"), name)

@@ -11,6 +11,7 @@ import time
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ import pyarrow.compute as pc
 from explstm.errors import DataError
 from explstm.parsing import quote
 from explstm.runfolder import describe_file
-from explstm.scaleout.inputs import Inspection, open_parquet, path_values
+from explstm.scaleout.inputs import Columns, Inspection, Kinds, open_parquet, path_values
 from explstm.scaleout.plan import Plan
 from explstm.scaleout.records import write_record, write_whole
 
@@ -47,13 +48,13 @@ class CutTask:
     first_file: int
 
 
-class _DamagedFileError(Exception):
-    """A file cannot be read to its end: its place among the files, and the reason."""
+class DamagedFileError(Exception):
+    """A file cannot be read to its end; holds its position among all files, and the reason."""
 
 
-def cut_schema(plan: Plan) -> pa.Schema:
+def cut_schema(kinds: Kinds) -> pa.Schema:
     """What a row on its way holds: id, date, value, and the position of its file."""
-    id_kind, date_kind, value_kind = plan.kinds
+    id_kind, date_kind, value_kind = kinds
     zone = date_kind.removeprefix("timestamps in ")
     dates = {"text": pa.string(), "integers": pa.int64(), "timestamps": pa.timestamp("us")}
     return pa.schema(
@@ -76,11 +77,11 @@ def cut_files(task: CutTask) -> dict[str, int]:
             with write_whole(task.plan.place, path) as aside:
                 rows, nameless = _write_cut(task, str(aside), damaged)
             break
-        except _DamagedFileError as error:  # its first rows may have gone on their way
-            place, reason = error.args
-            damaged[place] = reason
-    dead = [_letter(task.files[place].file, error) for place, error in damaged.items()]
-    dead += [_letter(task.files[place].file, _nameless(n)) for place, n in nameless.items()]
+        except DamagedFileError as error:  # its first rows may have gone on their way
+            number, reason = error.args
+            damaged[number - task.first_file] = reason
+    dead = [tell_file(task.files[place].file, error) for place, error in damaged.items()]
+    dead += [tell_file(task.files[place].file, tell_nameless(n)) for place, n in nameless.items()]
     write_record(task.plan.place, path, {"rows": rows, "dead": dead}, began)
     return {"rows": rows, "dead": len(dead)}
 
@@ -89,7 +90,7 @@ def _write_cut(
     task: CutTask, aside: str, damaged: dict[int, DataError]
 ) -> tuple[int, dict[int, int]]:
     """Write the rows of the files that are not damaged; count them, and those without an id."""
-    schema, n_parts = cut_schema(task.plan), task.plan.n_parts
+    schema, n_parts = cut_schema(task.plan.kinds), task.plan.n_parts
     nameless: dict[int, int] = {}
     rows, held, n_held = 0, list[pa.RecordBatch](), 0
     options = pa.ipc.IpcWriteOptions(compression="lz4")
@@ -97,11 +98,11 @@ def _write_cut(
         for place in range(len(task.files)):
             if place in damaged:
                 continue
-            for batch in _read_batches(task, place, schema):
-                n_nameless = batch["id"].null_count
+            columns, number = task.plan.options.columns, task.first_file + place
+            for batch in read_file(task.plan.root, task.files[place], columns, number, schema):
+                batch, n_nameless = drop_nameless(batch)
                 if n_nameless:
                     nameless[place] = nameless.get(place, 0) + n_nameless
-                    batch = batch.filter(pc.is_valid(batch["id"]))
                 held.append(batch)
                 n_held += len(batch)
                 rows += len(batch)
@@ -112,10 +113,23 @@ def _write_cut(
     return rows, nameless
 
 
-def _read_batches(task: CutTask, place: int, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    """The rows of one file, as the rows of all files are on their way."""
-    stated, columns = task.files[place], task.plan.options.columns
-    path, above = task.plan.root / stated.file, path_values(stated.file)
+def read_file(
+    root: Path, stated: Inspection, columns: Columns, number: int, schema: pa.Schema
+) -> Iterator[pa.RecordBatch]:
+    """The rows of one file, as the rows of all files are on their way.
+
+    Args:
+        root: The folder of the data.
+        stated: The file, as it was looked at.
+        columns: Names of the columns of ids, dates and values.
+        number: Its position among all files.
+        schema: See :func:`cut_schema`.
+
+    Raises:
+        DamagedFileError: It cannot be read to its end.
+        DataError: It is no more what it was when it was looked at.
+    """
+    path, above = root / stated.file, path_values(stated.file)
     try:
         with open_parquet(path) as file:
             inside = [column for column in columns if column in file.schema_arrow.names]
@@ -124,17 +138,23 @@ def _read_batches(task: CutTask, place: int, schema: pa.Schema) -> Iterator[pa.R
                     batch[column] if column in inside else _repeat(above[column], len(batch))
                     for column in columns
                 ]
-                origin = pa.array(np.full(len(batch), task.first_file + place), pa.int32())
+                origin = pa.array(np.full(len(batch), number), pa.int32())
                 typed = [*map(_cast, columns, arrays, schema), origin]
                 yield pa.record_batch(typed, schema)
     except DataError as error:
-        raise _DamagedFileError(place, error) from None
+        raise DamagedFileError(number, error) from None
     if describe_file(path)["sha256"] != stated.sha256:
         raise DataError(
             "DATA_CHANGED",
             f"{quote(stated.file)} has changed since it was looked at; run again when the data are "
             "complete.",
         )
+
+
+def drop_nameless(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, int]:
+    """The rows that have an id, and how many have none."""
+    n = batch["id"].null_count
+    return (batch.filter(pc.is_valid(batch["id"])) if n else batch), n
 
 
 def _repeat(value: str | None, n: int) -> pa.Array:
@@ -171,10 +191,12 @@ def _part_of(ids: pa.Array, n: int) -> npt.NDArray[np.int64]:
     return np.asarray(part_of, dtype=np.int64)[coded.indices.to_numpy()]
 
 
-def _nameless(n: int) -> DataError:
+def tell_nameless(n: int) -> DataError:
+    """What is said of rows without an id."""
     rows = f"{n:,} row has" if n == 1 else f"{n:,} rows have"
     return DataError("DATA_BAD_ID", f"{rows} no id and belong to no series; give every row an id.")
 
 
-def _letter(file: str, error: DataError) -> Letter:
+def tell_file(file: str, error: DataError) -> Letter:
+    """The letter of a file, or of rows of it."""
     return {"unique_id": None, "file": file, "code": error.code, "message": error.message}

@@ -21,8 +21,48 @@ from explstm.tables import DEFAULT_ID_COL
 ROWS_PER_PART = 1_000_000
 
 
-@dataclass(frozen=True)
-class Options:
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """How data are read.
+
+    Attributes:
+        freq: Frequency of all series; None for the one that most of them take.
+        fill: What becomes of missing steps.
+        id_col: Column of series ids: text or integers.
+        time_col: Column of dates.
+        target_col: Column of values.
+    """
+
+    freq: Freq | None
+    fill: Fill
+    id_col: str
+    time_col: str
+    target_col: str
+
+    @property
+    def columns(self) -> tuple[str, str, str]:
+        """Names of the columns of ids, dates and values."""
+        return self.id_col, self.time_col, self.target_col
+
+    def check(self) -> None:
+        """Refuse what cannot be used.
+
+        Raises:
+            UsageError: As said.
+        """
+        choose("fill", self.fill, FILLS)
+        if len(set(self.columns)) < 3:
+            raise UsageError(
+                "CONFIG_CONFLICT",
+                f"id_col={self.id_col!r}, time_col={self.time_col!r} and "
+                f"target_col={self.target_col!r} must be three columns; give each its own.",
+            )
+        if self.freq is not None:
+            parse_freq(self.freq)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options(Reading):
     """What decides the bytes of the forecasts, beside the data.
 
     Attributes:
@@ -30,12 +70,7 @@ class Options:
         level: Central intervals, in per cent, rising.
         model: ``"pretrained"``, or the folder of a saved model.
         seal: Digest of that model's manifest, so that every worker has the same one.
-        freq: Frequency of all series; None for the one that most of them take.
         season_length: Steps in a season; None by frequency.
-        fill: What becomes of missing steps.
-        id_col: Column of series ids: text or integers.
-        time_col: Column of dates.
-        target_col: Column of values.
         rows_per_part: Rows that a part has on average.
     """
 
@@ -43,18 +78,8 @@ class Options:
     level: tuple[float, ...]
     model: str
     seal: str
-    freq: Freq | None
     season_length: tuple[int, ...] | None
-    fill: Fill
-    id_col: str
-    time_col: str
-    target_col: str
     rows_per_part: int
-
-    @property
-    def columns(self) -> tuple[str, str, str]:
-        """Names of the columns of ids, dates and values."""
-        return self.id_col, self.time_col, self.target_col
 
     def to_dict(self) -> dict[str, Any]:
         """The options by name."""
@@ -88,19 +113,12 @@ def check_options(
         ModelFileError: A model that cannot be loaded.
     """
     h = check_horizon(h)
-    choose("fill", fill, FILLS)
-    if len({id_col, time_col, target_col}) < 3:
-        raise UsageError(
-            "CONFIG_CONFLICT",
-            f"id_col={id_col!r}, time_col={time_col!r} and target_col={target_col!r} must be three "
-            "columns; give each its own.",
-        )
+    reading = Reading(freq=freq, fill=fill, id_col=id_col, time_col=time_col, target_col=target_col)
+    reading.check()
     if type(rows_per_part) is not int or rows_per_part < 1:
         raise UsageError(
             "CONFIG_VALUE", f"rows_per_part={rows_per_part!r} cannot be used; pass a whole number."
         )
-    if freq is not None:
-        parse_freq(freq)
     if season_length is not None and model != PRETRAINED:
         raise UsageError(
             "CONFIG_CONFLICT",

@@ -25,7 +25,7 @@ from explstm.intervals import name_columns, to_probabilities
 from explstm.mixing import FEWEST_JUDGED
 from explstm.parsing import quote
 from explstm.scaleout.cutting import Letter, cut_schema
-from explstm.scaleout.options import Options, read_seal
+from explstm.scaleout.options import Options, Reading, read_seal
 from explstm.scaleout.plan import Plan
 from explstm.scaleout.records import write_record, write_whole
 from explstm.scaleout.rows import LONGEST_SERIES, Rows, read_rows
@@ -70,7 +70,7 @@ def forecast_part(task: PartTask) -> dict[str, int]:
             counts["rows"] += len(table)
             counts["series"] += block.n_series
             findings.update(_list_findings(block))
-    dead = _tell_refused(rows, refused, task.files)
+    dead = tell_refused(rows, refused, task.files)
     facts = {**counts, "set_aside": len(dead), "findings": dict(findings), "dead": dead}
     write_record(plan.place, path, facts, began)
     return {"series": counts["series"], "dead": len(dead)}
@@ -78,11 +78,15 @@ def forecast_part(task: PartTask) -> dict[str, int]:
 
 def find_freq(task: PartTask) -> tuple[Freq | None, str]:
     """The frequency that most of the first series of a part take, or None and the last refusal."""
-    rows = read_rows(task.plan, task.number)
+    return vote_freq(read_rows(task.plan, task.number), task.plan.options)
+
+
+def vote_freq(rows: Rows, options: Reading) -> tuple[Freq | None, str]:
+    """The frequency that most of the first series take, or None and the last refusal."""
     votes: Counter[Freq] = Counter()
     refusal = "there are no rows."
     last = min(SERIES_ASKED, len(rows.ids_N))
-    for begin, end, got in sift(0, last, lambda *of: rows.build(task.plan.options, None, *of)):
+    for begin, end, got in sift(0, last, lambda *of: rows.build(options, None, *of)):
         if isinstance(got, Panel):
             votes[got.plain_freq] += end - begin
         else:
@@ -95,7 +99,7 @@ def find_freq(task: PartTask) -> tuple[Freq | None, str]:
 
 def part_schema(plan: Plan, model: ExpLSTM) -> pa.Schema:
     """What a file of forecasts holds: ids and dates of the types they had, and the forecasts."""
-    row, level = cut_schema(plan), plan.options.level
+    row, level = cut_schema(plan.kinds), plan.options.level
     nothing = np.empty((0, 0, len(to_probabilities(level))))
     id_col, time_col, _ = plan.options.columns
     return pa.schema(
@@ -127,7 +131,7 @@ def _forecast_blocks(
     rows: Rows, plan: Plan, model: ExpLSTM, refused: dict[str, DataError]
 ) -> Iterator[tuple[Panel, pd.DataFrame]]:
     """Yield series and their forecasts, block by block; add to ``refused`` what has none."""
-    panel = _build_good(rows, plan, refused)
+    panel = build_good(rows, plan.options, plan.freq, refused)
     if panel is None:
         return
     options = plan.options
@@ -151,9 +155,10 @@ def _forecast_blocks(
             yield block, table
 
 
-def _build_good(rows: Rows, plan: Plan, refused: dict[str, DataError]) -> Panel | None:
-    """The panel of the series that are not refused; None where all are."""
-    options, freq = plan.options, plan.freq
+def build_good(
+    rows: Rows, options: Reading, freq: Freq | None, refused: dict[str, DataError]
+) -> Panel | None:
+    """The panel of the series that are not refused, which are added to; None where all are."""
     good: list[tuple[int, int, Panel]] = []
     for begin, end, got in sift(0, len(rows.ids_N), lambda *of: rows.build(options, freq, *of)):
         if isinstance(got, DataError):
@@ -171,9 +176,7 @@ def _list_findings(panel: Panel) -> list[str]:
     return [finding.code for finding in panel.findings] + ["FEW_VALUES"] * short
 
 
-def _tell_refused(
-    rows: Rows, refused: dict[str, DataError], files: tuple[str, ...]
-) -> list[Letter]:
+def tell_refused(rows: Rows, refused: dict[str, DataError], files: tuple[str, ...]) -> list[Letter]:
     """Letters by id: of what was refused, and of what was too long to be tried."""
     found = {
         one: (file, refused[one])

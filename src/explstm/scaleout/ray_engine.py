@@ -91,13 +91,25 @@ def open_ray(workers: int | None, address: str | None) -> Iterator[RayEngine]:
     address = address or os.environ.get("RAY_ADDRESS")
     address = None if address == "local" else address
     with ExitStack() as held:
-        held.enter_context(_set_environment(QUIET_ENVIRONMENT))
-        ray = _import_ray()
+        held.enter_context(set_environment(QUIET_ENVIRONMENT))
+        ray = import_ray()
+        held.enter_context(_silence(ray))
         if not ray.is_initialized():
             held.enter_context(
                 _join_cluster(ray, address) if address else _begin_cluster(ray, workers)
             )
         yield RayEngine(ray, _check_workers(ray, workers))
+
+
+@contextmanager
+def _silence(ray: Any) -> Iterator[None]:
+    """Keep Ray from telling of lost workers on standard output, where results may be expected."""
+    worker = ray._private.worker
+    before, worker.print_to_stdstream = worker.print_to_stdstream, lambda *_, **__: None
+    try:
+        yield
+    finally:
+        worker.print_to_stdstream = before
 
 
 @contextmanager
@@ -169,7 +181,7 @@ def _authenticate(ray: Any, **settings: str) -> Iterator[None]:
         ray._raylet.Config.initialize("")
         ray._raylet.AuthenticationTokenLoader.instance().reset_cache()
 
-    with _set_environment(settings):
+    with set_environment(settings):
         read_again()
         yield
     read_again()
@@ -187,7 +199,12 @@ def _check_workers(ray: Any, workers: int | None) -> int:
     return workers or cpus
 
 
-def _import_ray() -> Any:
+def import_ray() -> Any:
+    """Ray itself.
+
+    Raises:
+        BackendNotInstalledError: It is not installed.
+    """
     try:
         import ray
     except ImportError:
@@ -198,7 +215,8 @@ def _import_ray() -> Any:
 
 
 @contextmanager
-def _set_environment(changes: Mapping[str, str]) -> Iterator[None]:
+def set_environment(changes: Mapping[str, str]) -> Iterator[None]:
+    """Have environment variables in the block."""
     before = {name: os.environ.get(name) for name in changes}
     os.environ.update(changes)
     try:

@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 from explstm.calendar import Freq
 from explstm.frame import Panel, build_panel
 from explstm.scaleout.cutting import cut_schema
-from explstm.scaleout.options import Options
+from explstm.scaleout.options import Reading
 from explstm.scaleout.plan import Plan
 
 LONGEST_SERIES = 2_000_000
@@ -46,12 +46,12 @@ class Rows:
     file_N: npt.NDArray[np.int64]
     too_long: dict[str, tuple[int, int]]
 
-    def build(self, options: Options, freq: Freq | None, begin: int, end: int) -> Panel:
+    def build(self, options: Reading, freq: Freq | None, begin: int, end: int) -> Panel:
         """The panel of the series from one to before another."""
         return self.build_some(options, freq, [(begin, end)])
 
     def build_some(
-        self, options: Options, freq: Freq | None, ranges: Sequence[tuple[int, int]]
+        self, options: Reading, freq: Freq | None, ranges: Sequence[tuple[int, int]]
     ) -> Panel:
         """The panel of the series of some ranges."""
         kept = [np.arange(self.starts_N1[begin], self.starts_N1[end]) for begin, end in ranges]
@@ -70,13 +70,13 @@ def read_rows(plan: Plan, number: int) -> Rows:
     """Read the rows of a part."""
     too_long = _find_long(plan, number)
     batches = list(_read_batches(plan, number, tuple(too_long)))
-    table = pa.Table.from_batches(batches, cut_schema(plan))
-    return _sort_rows(table, plan.options, {str(one): told for one, told in too_long.items()})
+    table = pa.Table.from_batches(batches, cut_schema(plan.kinds))
+    return sort_rows(table, plan.options, {str(one): told for one, told in too_long.items()})
 
 
 def _read_batches(plan: Plan, number: int, without: tuple[Any, ...] = ()) -> Iterator[Any]:
     """The rows of a part, but for those of some ids, cut by cut."""
-    left_out = pa.array(without, cut_schema(plan).field("id").type)
+    left_out = pa.array(without, cut_schema(plan.kinds).field("id").type)
     for cut in range(plan.n_cuts):
         with pa.OSFile(str(plan.place.cut(cut))) as source:
             reader = pa.ipc.open_file(source)
@@ -101,8 +101,14 @@ def _find_long(plan: Plan, number: int) -> dict[Any, tuple[int, int]]:
     return {one: (n, first_file[one]) for one, n in counts.items() if n > LONGEST_SERIES}
 
 
-def _sort_rows(table: pa.Table, options: Options, too_long: dict[str, tuple[int, int]]) -> Rows:
-    """Rows by series, date and value, so that it does not matter which file they came from."""
+def sort_rows(table: pa.Table, options: Reading, too_long: dict[str, tuple[int, int]]) -> Rows:
+    """Rows by series, date and value, so that it does not matter which file they came from.
+
+    Args:
+        table: Rows as they are cut.
+        options: What was asked.
+        too_long: Series that are not among them, see :class:`Rows`.
+    """
     coded = table["id"].combine_chunks().dictionary_encode()
     ids_N = np.array(coded.dictionary.to_pylist(), dtype=object)
     order_N = np.argsort(ids_N, kind="stable")
