@@ -9,6 +9,7 @@ from pathlib import Path
 
 from explstm.search_space import Knob
 from explstm.study import claim_trial, has_running, open_study, read_params, settle_trial
+from explstm.study_storage import parse_storage
 
 KNOBS = (Knob("x", low=-2.0, high=2.0), Knob("n", low=1, high=9), Knob("kind", ("a", "b", (3,))))
 OWN = {"x": 1.5, "n": 4, "kind": (3,)}
@@ -16,7 +17,7 @@ IDENTITY = {"task": "parabola"}
 
 
 def open_toy(path: Path, seed: int = 1, identity: dict | None = None):
-    return open_study(path, KNOBS, OWN, identity or IDENTITY, seed)
+    return open_study(parse_storage(path), KNOBS, OWN, identity or IDENTITY, seed)
 
 
 def judge(params: dict) -> float:

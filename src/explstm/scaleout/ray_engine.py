@@ -61,9 +61,10 @@ class RayEngine:
         return [(name, self._take(name)) for name in ended]
 
     def abandon(self, name: Any) -> None:
-        """Kill the worker of a task."""
-        self._busy.remove(name)
-        self._ray.cancel(name, force=True)
+        """Kill the worker of a task, unless it has answered."""
+        if name in self._busy:
+            self._busy.remove(name)
+            self._ray.cancel(name, force=True)
 
     def _take(self, name: Any) -> Any:
         errors = self._ray.exceptions
