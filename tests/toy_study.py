@@ -16,7 +16,7 @@ OWN = {"x": 1.5, "n": 4, "kind": (3,)}
 IDENTITY = {"task": "parabola"}
 
 
-def open_toy(path: Path, seed: int = 1, identity: dict | None = None):
+def open_toy(path: str | Path, seed: int = 1, identity: dict | None = None):
     return open_study(parse_storage(path), KNOBS, OWN, identity or IDENTITY, seed)
 
 
@@ -24,7 +24,7 @@ def judge(params: dict) -> float:
     return params["x"] ** 2 + params["n"] / 10 + (params["kind"] != "a")
 
 
-def run_toy(path: Path, n_trials: int, seconds: float = 0.0) -> None:
+def run_toy(path: str | Path, n_trials: int, seconds: float = 0.0) -> None:
     with open_toy(path) as shared:
         given_up = time.monotonic() + 60
         while time.monotonic() < given_up:
@@ -41,5 +41,5 @@ def run_toy(path: Path, n_trials: int, seconds: float = 0.0) -> None:
 
 
 if __name__ == "__main__":
-    run_toy(Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]) if sys.argv[3:] else 0.0)
+    run_toy(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]) if sys.argv[3:] else 0.0)
     print("done", flush=True)

@@ -120,13 +120,15 @@ def open_study(
         ExpLSTMError: The study could not be reached any more while the block ran.
     """
     optuna = _import_optuna()
+    from sqlalchemy.exc import SQLAlchemyError
+
     worker = uuid.uuid4().hex[:12]
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     with ExitStack() as held:
         held.callback(optuna.logging.set_verbosity, verbosity)
         home = held.enter_context(open_home(address, worker))
-        errors = (*home.errors, optuna.exceptions.StorageInternalError)
+        errors = (*home.errors, SQLAlchemyError, optuna.exceptions.StorageInternalError)
         try:
             with home.alone():
                 study = _load_or_create(optuna, home, held)
@@ -384,7 +386,10 @@ def _import_optuna() -> Any:
 
 
 def _load_or_create(optuna: Any, home: Home, held: ExitStack) -> "Study":
-    storage = optuna.storages.RDBStorage(home.url, engine_kwargs=home.connect())
+    *before, last = home.connect()
+    for options in before:
+        optuna.storages.RDBStorage(home.url, **options).engine.dispose()
+    storage = optuna.storages.RDBStorage(home.url, **last)
     held.callback(storage.engine.dispose)
     held.callback(storage.remove_session)
     return optuna.create_study(

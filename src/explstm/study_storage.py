@@ -16,7 +16,7 @@ The address of a database may hold a password: nothing but ``shown`` of it is ev
 import re
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,6 +37,7 @@ CLAIM_KEY = int.from_bytes(b"explstm")
 CONNECTING: Mapping[str, str] = {
     "connect_timeout": "10",
     "application_name": "explstm",
+    "client_encoding": "utf8",
     # Each end notices within a minute that the machine of the other one is gone.
     "keepalives_idle": "30",
     "keepalives_interval": "10",
@@ -78,8 +79,8 @@ class Home(Protocol):
     url: str
     errors: tuple[type[Exception], ...]
 
-    def connect(self) -> dict[str, Any]:
-        """How Optuna's engine connects; a file is made where there is none."""
+    def connect(self) -> Sequence[Mapping[str, Any]]:
+        """How Optuna connects: to make and check the tables where it does that apart, and then."""
 
     def alone(self) -> AbstractContextManager[None]:
         """Wait for the others to leave, then keep them out."""
@@ -122,7 +123,8 @@ def _parse_database(text: str) -> Address:
     # A password with an @ or / in it makes a host or a database of its end, which is not shown.
     if not (_HOST.fullmatch(host) and _DATABASE.fullmatch(database) and re.fullmatch(r"\d*", port)):
         raise _refuse_address()
-    where = f"{host}{port and ':'}{port}"
+    where = f"[{host}]" if ":" in host else host
+    where += f":{port}" if port else ""
     shown = f"postgresql://{where}/{database}"
     if host.startswith("/"):  # a socket
         shown = f"postgresql:///{database}?host={host}" + (port and f"&port={port}")
@@ -147,7 +149,7 @@ def open_home(address: Address, worker: str) -> Iterator[Home]:
     """
     if address.path is None:
         with _open_session(address) as connection:
-            home = ServerHome(connection)
+            home = ServerHome(connection, lambda: _connect(address))
             home.lock(_worker_key(worker))
             yield home
         return
@@ -173,14 +175,14 @@ class FileHome:
         self.url = f"{SQLITE}{path}"
         self._path = path
 
-    def connect(self) -> dict[str, Any]:
+    def connect(self) -> Sequence[Mapping[str, Any]]:
         """See :class:`Home`."""
         connection = sqlite3.connect(self._path, timeout=BUSY_SECONDS)
         try:
             connection.execute("PRAGMA journal_mode=WAL")  # readers and a writer get along
         finally:
             connection.close()
-        return {"connect_args": {"timeout": BUSY_SECONDS}}
+        return ({"engine_kwargs": {"connect_args": {"timeout": BUSY_SECONDS}}},)
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -215,15 +217,21 @@ class ServerHome:
 
     url = "postgresql+psycopg://"
 
-    def __init__(self, connection: "Connection[Any]") -> None:
+    def __init__(
+        self, connection: "Connection[Any]", begin_another: Callable[[], "Connection[Any]"]
+    ) -> None:
         psycopg = _import_psycopg()
         self.errors: tuple[type[Exception], ...] = (psycopg.Error,)
         self._lost = psycopg.OperationalError("the session with the database has ended")
-        self._connection = connection
+        self._connection, self._begin_another = connection, begin_another
         self._given = False
 
-    def connect(self) -> dict[str, Any]:
-        """See :class:`Home`; a second session is never begun."""
+    def connect(self) -> Sequence[Mapping[str, Any]]:
+        """See :class:`Home`.
+
+        Optuna takes two sessions to look at its tables, which are closed again, and then the one
+        that is there. When that has ended, another one is not begun.
+        """
 
         def give() -> Any:
             if self._given:
@@ -231,7 +239,9 @@ class ServerHome:
             self._given = True
             return self._connection
 
-        return {"creator": give, "pool_size": 1, "max_overflow": 0}
+        apart = {"creator": self._begin_another, "pool_size": 2}
+        one = {"creator": give, "pool_size": 1, "max_overflow": 0}
+        return {"engine_kwargs": apart}, {"engine_kwargs": one, "skip_compatibility_check": True}
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -265,7 +275,7 @@ class ServerHome:
 def _open_session(address: Address) -> Iterator["Connection[Any]"]:
     psycopg = _import_psycopg()
     try:
-        connection = psycopg.connect(**address.connection)
+        connection = _connect(address)
         with connection.transaction():
             for name, value in SETTINGS.items():
                 connection.execute(
@@ -282,6 +292,11 @@ def _open_session(address: Address) -> Iterator["Connection[Any]"]:
         yield connection
     finally:
         connection.close()
+
+
+def _connect(address: Address) -> "Connection[Any]":
+    connection: Connection[Any] = _import_psycopg().connect(**address.connection)
+    return connection
 
 
 def hide_secrets(text: str, address: Address) -> str:
