@@ -150,7 +150,7 @@ def test_a_kill_before_any_change_of_the_study_loses_nothing(database_server, mo
     """As with a file; a change is a transaction here as there, so that a few of them tell."""
     for n in (1, 8, 14, 20):
         database = database_server.create()
-        with monkeypatch.context() as patch, pytest.raises(BaseException, match="^$"):
+        with monkeypatch.context() as patch, pytest.raises(BaseException, match=r"^$"):
             kill_at(patch, n)
             run_toy(database, 2)
         run_toy(database, 3)
@@ -161,22 +161,22 @@ def test_who_has_lost_the_session_can_tell_nothing_more(database_server, databas
     """What it works on may be another one's by then: it would count twice."""
     from optuna.exceptions import StorageInternalError
 
-    with pytest.raises(ExpLSTMError, match="STUDY_LOST: .*run it again") as lost:
-        with open_toy(database) as shared:
-            trial = claim_trial(shared, 1)
-            database_server.ask(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-                "WHERE application_name = 'explstm'"
-            )
-            with open_toy(database) as other:
-                taken = claim_trial(other, 1)
-                assert read_params(other, taken) == OWN
-                for _ in range(2):
-                    with pytest.raises(StorageInternalError):
-                        settle_trial(shared, trial, [7.0], 0.0, 1)
-                settle_trial(other, taken, [1.0], 0.0, 1)
-            settle_trial(shared, trial, [7.0], 0.0, 1)
-    assert PASSWORD not in str(lost.value)
+    lost = pytest.raises(ExpLSTMError, match=r"STUDY_LOST: .*run it again")
+    with lost as told, open_toy(database) as shared:
+        trial = claim_trial(shared, 1)
+        database_server.ask(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE application_name = 'explstm'"
+        )
+        with open_toy(database) as other:
+            taken = claim_trial(other, 1)
+            assert read_params(other, taken) == OWN
+            for _ in range(2):
+                with pytest.raises(StorageInternalError):
+                    settle_trial(shared, trial, [7.0], 0.0, 1)
+            settle_trial(other, taken, [1.0], 0.0, 1)
+        settle_trial(shared, trial, [7.0], 0.0, 1)
+    assert PASSWORD not in str(told.value)
     assert [(r.state, r.value) for r in read_toy(database)] == [("requeued", None), ("complete", 1)]
 
 
@@ -192,13 +192,13 @@ def test_a_study_of_something_else_is_refused(database):
 
 def test_what_a_server_refuses_is_told_without_the_password(database_server):
     with (
-        pytest.raises(UsageError, match="STUDY_UNREACHABLE: .*password authentication") as refused,
+        pytest.raises(UsageError, match=r"STUDY_UNREACHABLE: .*password authentication") as refused,
         open_toy(database_server.url("postgres", "wrong-" + SECRET)),
     ):
         pass
     assert SECRET not in str(refused.value) and refused.value.__suppress_context__
     with (
-        pytest.raises(UsageError, match='STUDY_UNREACHABLE: .*"nowhere" does not exist'),
+        pytest.raises(UsageError, match=r'STUDY_UNREACHABLE: .*"nowhere" does not exist'),
         open_toy(database_server.url("nowhere")),
     ):
         pass

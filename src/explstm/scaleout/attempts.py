@@ -41,16 +41,19 @@ def begin_attempt(root: Path, study: str, origin: int, number: int) -> Path:
         BusyError: Another process has that attempt.
     """
     folder = root / f"study-{study}" / f"trial-{origin:05d}" / f"attempt-{number:05d}"
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        folder.mkdir()
-    except FileExistsError:
-        raise BusyError(
-            "ATTEMPT_BUSY",
-            f"{folder} is that of another process; keep the checkpoints of this study elsewhere, "
-            "or remove what a copy of it has left there.",
-        ) from None
-    return folder
+    while True:
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            folder.mkdir()
+            return folder
+        except FileNotFoundError:  # another driver has just removed what was empty
+            continue
+        except FileExistsError:
+            raise BusyError(
+                "ATTEMPT_BUSY",
+                f"{folder} is that of another process; keep the checkpoints of this study "
+                "elsewhere, or remove what a copy of it has left there.",
+            ) from None
 
 
 def end_trial(folder: Path) -> None:

@@ -95,6 +95,7 @@ def open_ray(workers: int | None, address: str | None) -> Iterator[RayEngine]:
         held.enter_context(_set_environment(QUIET_ENVIRONMENT))
         ray = _import_ray()
         if not ray.is_initialized():
+            held.enter_context(_keep_quiet(ray))
             held.enter_context(
                 _join_cluster(ray, address) if address else _begin_cluster(ray, workers)
             )
@@ -149,6 +150,17 @@ def _join_cluster(ray: Any, address: str) -> Iterator[None]:
             yield
         finally:
             ray.shutdown()
+
+
+@contextmanager
+def _keep_quiet(ray: Any) -> Iterator[None]:
+    """Keep Ray from printing to standard output, where results go, when a worker dies."""
+    worker = ray._private.worker  # there is no public way to it in Ray 2.60
+    before, worker._worker_logs_enabled = worker._worker_logs_enabled, False
+    try:
+        yield
+    finally:
+        worker._worker_logs_enabled = before
 
 
 def _knock(address: str) -> None:

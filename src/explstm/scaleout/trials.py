@@ -173,7 +173,7 @@ def tune(
     with open_crew(engine, workers, address) as crew:
 
         def search(shared: SharedStudy, plan: Plan, n_trials: int, clock: Clock) -> None:
-            _Search(crew, shared, plan, n_trials, clock, root, task_seconds, tell).run()
+            Search(crew, shared, plan, n_trials, clock, root, task_seconds, tell).run()
 
         return tune_model(model, df, h, searcher=search, **options)
 
@@ -218,8 +218,23 @@ class _Flight:
 
 
 @dataclass
-class _Search:
-    """Hands out trials, and tells the study and whoever watches how they ended."""
+class Search:
+    """Hands out trials, and tells the study and whoever watches how they ended.
+
+    Attributes:
+        crew: Who trains them.
+        shared: The study.
+        plan: What is tuned on what.
+        n_trials: How many trials the study shall hold in the end.
+        clock: Says when to stop.
+        root: Where checkpoints of trials are kept, if any are.
+        task_seconds: How long one trial may take.
+        tell: Called whenever a trial begins or ends.
+        work: Trains one, in a worker.
+        flying: Trials that are trained.
+        lost: How many were begun again.
+        ended: How many were settled.
+    """
 
     crew: Engine
     shared: SharedStudy
@@ -229,6 +244,7 @@ class _Search:
     root: Path | None
     task_seconds: float
     tell: OnSearch
+    work: Callable[[TrialTask], Answer] = train_task
     flying: dict[Any, _Flight] = field(default_factory=dict)
     lost: int = 0
     ended: int = 0
@@ -274,7 +290,7 @@ class _Search:
                 reserve,
                 folder,
             )
-            name = self.crew.start(train_task, task)
+            name = self.crew.start(self.work, task)
         except BaseException as error:
             give_back_trial(self.shared, trial, f"{type(error).__name__}: {error}")
             raise
