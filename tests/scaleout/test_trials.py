@@ -22,11 +22,12 @@ import pytest
 
 import toy_trials
 from databases import PASSWORD
-from explstm import ExpLSTM, cli
-from explstm.errors import BusyError, DataError, ModelFileError, UsageError
+from explstm import ExpLSTM, __version__, cli
+from explstm.errors import BusyError, DataError, ExpLSTMError, ModelFileError, UsageError
 from explstm.frame import as_panel
 from explstm.interruption import Interruption
 from explstm.scaleout.attempts import begin_attempt, end_trial, take_over, write_looks
+from explstm.scaleout.engines import do_task
 from explstm.scaleout.trials import Answer, TrialTask, train_task
 from explstm.search import Clock, Ending, make_plan, tell_ending, train_trial
 from explstm.study import (
@@ -106,16 +107,17 @@ def check_whole(storage: str, n_trials: int, folder: Path) -> list:
 
 
 @pytest.mark.ray
-def test_a_killed_worker_and_a_killed_driver_cost_nothing(database, tmp_path):
+def test_a_killed_worker_and_a_killed_driver_cost_nothing(database, tmp_path, monkeypatch):
     """Four workers on one study in PostgreSQL, one of them killed, then the driver."""
     pytest.importorskip("ray")
-    n_trials, n_workers = 20, 4
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+    n_trials, n_workers = 16, 4
     with begin(database, n_trials, "ray", n_workers, tmp_path) as process:
-        wait_for(process, 4)
+        wait_for(process, 3)
         while not (workers := find_workers(process)):
             assert process.poll() is None
         workers[-1].kill()
-        wait_for(process, 8, lost=1)
+        wait_for(process, 6, lost=1)
         workers = find_workers(process)
         process.kill()
         process.wait()
@@ -135,7 +137,7 @@ def test_a_killed_worker_and_a_killed_driver_cost_nothing(database, tmp_path):
 
 
 def test_two_drivers_share_a_study_and_one_takes_over_what_the_other_leaves(database, tmp_path):
-    n_trials = 20
+    n_trials = 16
     with (
         begin(database, n_trials, "local", 2, tmp_path) as one,
         begin(database, n_trials, "local", 2, tmp_path) as other,
@@ -255,9 +257,7 @@ def test_looks_that_a_kill_has_torn_are_passed_over(tmp_path):
 
 
 def toy_task(**changes):
-    plan = make_plan(
-        toy_model(), as_panel(make_toy()), H, parse_storage("x"), space=SPACE
-    )
+    plan = make_plan(toy_model(), as_panel(make_toy()), H, parse_storage("x"), space=SPACE)
     task = TrialTask(plan.model, {**plan.own, "max_steps": 16}, plan.folds.search, H)
     return replace(task, **changes)
 
@@ -291,7 +291,7 @@ def test_an_attempt_goes_on_with_what_the_one_before_it_came_to(tmp_path):
     assert (other / "step-00000016").is_dir() and not (one / "step-00000016").exists()
 
 
-def test_a_checkpoint_that_cannot_be_written_is_not_the_fault_of_the_trial(tmp_path):
+def test_an_attempt_whose_folder_is_gone_writes_nothing_and_ends_the_run(tmp_path):
     pytest.importorskip("torch")
     folder = begin_attempt(tmp_path, "s", 0, 0)
 
@@ -304,14 +304,18 @@ def test_a_checkpoint_that_cannot_be_written_is_not_the_fault_of_the_trial(tmp_p
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("explstm.scaleout.trials.train_trial", remove)
-        ending = train_task(toy_task(folder=folder)).ending
-    assert isinstance(ending.error, ModelFileError)
-    assert not folder.exists()  # an attempt that was fenced off writes nothing
-    with open_toy(str(tmp_path / "tune.db")) as shared:
+        outcome = do_task(__version__, train_task, toy_task(folder=folder))
+    assert isinstance(outcome, ExpLSTMError) and outcome.code == "WORKER_FILES"
+    assert not folder.parent.exists()
+
+
+def test_a_checkpoint_that_cannot_be_written_is_not_the_fault_of_the_trial(storage):
+    error = ModelFileError("MODEL_UNWRITABLE", "no space is left.")
+    with open_toy(storage) as shared:
         claim_trial(shared, 2)
         trial = claim_trial(shared, 2)
         with pytest.raises(ModelFileError):
-            tell_ending(shared, trial, ending, 1)
+            tell_ending(shared, trial, Ending("failed", 1.0, reason=str(error), error=error), 1)
         assert [r.state for r in read_records(shared)] == ["running", "requeued", "waiting"]
 
 
