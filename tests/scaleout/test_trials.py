@@ -319,6 +319,18 @@ def test_a_checkpoint_that_cannot_be_written_is_not_the_fault_of_the_trial(stora
         assert [r.state for r in read_records(shared)] == ["running", "requeued", "waiting"]
 
 
+def test_a_worker_gives_up_by_the_best_that_it_has_reported():
+    def ask(model, params, windows, h, *, is_worse, why_stop):
+        told = [is_worse(1, 0.5), is_worse(2, 0.9), is_worse(3, 0.7)]
+        assert told == [False, False, True] and not why_stop(1e9)
+        return Ending("pruned", 1.0)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("explstm.scaleout.trials.train_trial", ask)
+        limits = {1: 1.0, 2: 0.6, 3: 0.4}  # its best is 0.5
+        assert train_task(toy_task(limits=limits)).looks == {1: 0.5, 2: 0.9, 3: 0.7}
+
+
 def test_limits_are_those_of_the_pruner(storage):
     """A worker, which asks nobody, gives up what the study's own rule would have pruned."""
     chance = random.Random(4)
