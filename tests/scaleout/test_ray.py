@@ -97,19 +97,21 @@ def test_the_address_of_the_environment_counts():
 
 
 TWICE = """
-import ray
+import os, signal, ray
 from explstm.scaleout.engines import run_tasks
 from explstm.scaleout.ray_engine import open_ray
 from toy_tasks import double
-for _ in range(2):
+for number in (signal.SIGTERM, signal.SIGINT):
+    signal.signal(number, lambda number, _: print("told", number))
     with open_ray(1, None) as engine:
+        os.kill(os.getpid(), number)
         print(list(run_tasks(engine, double, [4], 60)))
     assert not ray.is_initialized()
 """
 
 
 @pytest.mark.slow
-def test_a_run_leaves_nothing_behind_and_the_next_begins_anew(tmp_path):
+def test_a_run_leaves_nothing_behind_takes_no_signals_and_the_next_begins_anew(tmp_path):
     # Longer than the path of a socket may be; the folder is then made in /tmp.
     long = tmp_path / ("x" * 80)
     long.mkdir()
@@ -118,7 +120,7 @@ def test_a_run_leaves_nothing_behind_and_the_next_begins_anew(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", TWICE], env=environment, capture_output=True, text=True, timeout=180
     )
-    assert (done.returncode, done.stdout) == (0, "[8]\n[8]\n"), done.stderr
+    assert (done.returncode, done.stdout) == (0, "told 15\n[8]\ntold 2\n[8]\n"), done.stderr
     assert set(Path("/tmp").glob("explstm-*")) <= before
     left = [one for one in psutil.process_iter(["environ"]) if "x" * 80 in str(one.info["environ"])]
     assert not psutil.wait_procs(left, timeout=60)[1]

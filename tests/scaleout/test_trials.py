@@ -4,6 +4,7 @@ import json
 import math
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -26,9 +27,11 @@ from explstm import ExpLSTM, __version__, cli
 from explstm.errors import BusyError, DataError, ExpLSTMError, ModelFileError, UsageError
 from explstm.frame import as_panel
 from explstm.interruption import Interruption
-from explstm.scaleout.attempts import begin_attempt, end_trial, take_over, write_looks
+from explstm.scaleout.attempts import begin_attempt, delete_all, end_trial, take_over, write_looks
 from explstm.scaleout.engines import do_task
-from explstm.scaleout.trials import Answer, TrialTask, train_task
+from explstm.scaleout.run import Progress
+from explstm.scaleout.trials import Answer, SearchProgress, TrialTask, train_task
+from explstm.screen import Screen
 from explstm.search import Clock, Ending, make_plan, tell_ending, train_trial
 from explstm.study import (
     claim_trial,
@@ -165,9 +168,9 @@ def search(storage, folder, n_trials=2, workers=2, **hooks):
 
 def test_progress_tells_what_runs_and_what_was_lost(storage, tmp_path):
     told = []
-    search(storage, tmp_path, n_trials=8, tell=told.append)
+    search(storage, tmp_path, n_trials=6, tell=told.append)
     assert [now.done for now in told] == sorted(now.done for now in told)
-    assert told[-1].done == told[-1].ended == told[-1].total == 8 and told[-1].running == 0
+    assert told[-1].done == told[-1].ended == told[-1].total == 6 and told[-1].running == 0
     assert max(now.running for now in told) == 2
     with open_toy(storage) as shared:
         records = read_records(shared)
@@ -230,9 +233,9 @@ def test_when_the_time_is_over_the_trials_wait_for_another_run(storage, tmp_path
     def expire(now):
         clock.timeout = 0.0
 
-    records = search(storage, tmp_path, 4, work=stop_in_time, clock=clock, tell=expire)
-    assert [r.state for r in records] == ["requeued", "requeued", "waiting", "waiting"]
-    assert {r.reason for r in records[:2]} == {"the time was over"}
+    records = search(storage, tmp_path, 4, 1, work=stop_in_time, clock=clock, tell=expire)
+    assert [r.state for r in records] == ["requeued", "waiting"]
+    assert records[0].reason == "the time was over"
 
 
 # ------------------------------------------------------------------------------------- checkpoints
@@ -335,8 +338,8 @@ def test_limits_are_those_of_the_pruner(storage):
     """A worker, which asks nobody, gives up what the study's own rule would have pruned."""
     chance = random.Random(4)
     with open_toy(storage) as shared:
-        for number in range(40):
-            trial = claim_trial(shared, 40)
+        for number in range(16):
+            trial = claim_trial(shared, 16)
             limits, looks, pruned = find_limits(shared, trial), {}, []
             for part in (1, 2, 3):
                 looks[part] = chance.uniform(0, 1)
@@ -378,6 +381,43 @@ def test_a_command_on_a_cluster_finds_what_it_finds_without(
     np.testing.assert_allclose(ours["value"], told["value"], rtol=1e-12)
     for knob in ("max_steps", "learning_rate"):
         np.testing.assert_allclose(ours[knob], told[knob], rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--address", "a:1"), "CONFIG_CONFLICT: --address and --checkpoints belong to --engine"),
+        (("--checkpoints", "trials"), "CONFIG_CONFLICT: --address and --checkpoints belong"),
+        (("--engine", "local", "--address", "a:1"), "CONFIG_CONFLICT: an address is one of Ray"),
+        (("--engine", "ray"), r"RAY_NOT_INSTALLED: .*pip install 'explstm\[ray\]'"),
+    ],
+)
+def test_options_that_cannot_be_used_are_told(tmp_path, monkeypatch, capsys, options, told):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "ray", None)
+    make_toy().to_csv("sales.csv", index=False)
+    assert cli.run(["tune", "sales.csv", "--horizon", str(H), "--no-plot", *options]) == 2
+    assert re.search(told, capsys.readouterr().err)
+    assert [path.name for path in tmp_path.iterdir()] == ["sales.csv"]
+
+
+def test_a_terminal_shows_how_far_a_search_is(monkeypatch, capsys):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    with Screen(False).search() as show:
+        show(SearchProgress(6, 20, 4, pruned=2, failed=1, lost=3, best=0.8251, seconds=30, ended=5))
+    told = capsys.readouterr().err
+    assert "4 running, 10.0/min, 2 pruned, 1 failed, 3 begun again, best 0.8251" in told
+    with Screen(False).throughput() as show:
+        show(Progress("forecasting", 1, 9, series=50, set_aside=2, lost=1, seconds=2.0))
+    assert "50 series, 25/s, 2 set aside, 1 begun again" in capsys.readouterr().err
+
+
+def test_what_earlier_studies_have_left_goes_and_nothing_else(tmp_path):
+    begin_attempt(tmp_path / "run.trials", "s", 0, 0)
+    (tmp_path / "run.trials" / "notes.txt").write_text("mine")
+    delete_all(tmp_path / "run.trials")
+    assert [path.name for path in (tmp_path / "run.trials").iterdir()] == ["notes.txt"]
+    delete_all(tmp_path / "run.trials" / "nowhere")
 
 
 def test_the_same_arguments_are_refused_as_without_an_engine():

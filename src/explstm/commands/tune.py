@@ -7,11 +7,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from explstm import scaleout
 from explstm.errors import UsageError
 from explstm.interruption import note_signals
 from explstm.options import DataOptions
 from explstm.pipeline import MODEL, model_settings, new_model, write_record
 from explstm.runfolder import RunFolder, open_run
+from explstm.scaleout.attempts import delete_all
 from explstm.search import N_WINDOWS, OnTrial
 from explstm.study_storage import parse_storage
 from explstm.tuning import N_TRIALS, Tuning, tune_model
@@ -78,8 +80,8 @@ def tune_file(
         TrainingStopped: A signal stopped the run; what was finished is kept.
     """
     arguments = dict(locals())
-    if storage is not None:
-        arguments["storage"] = parse_storage(storage).shown  # without its password
+    if storage is not None and (place := parse_storage(storage)).path is None:
+        arguments["storage"] = place.shown  # without its password
     if engine is None and (address, checkpoints) != (None, None):
         raise UsageError(
             "CONFIG_CONFLICT",
@@ -116,6 +118,8 @@ def tune_file(
         if plots is not None:
             _draw(run, found, plots)
         write_record(run, "tune", arguments)
+    if engine is not None and checkpoints is None:
+        delete_all(_trials(out))  # of earlier studies as well, which are gone
     return found
 
 
@@ -126,8 +130,6 @@ def _tune_on_engine(
     checkpoints: Path,
     on_search: "OnSearch | None",
 ) -> Any:
-    from explstm import scaleout
-
     how = {"engine": engine, "workers": workers, "address": address, "on_progress": on_search}
     return partial(scaleout.tune, checkpoints=checkpoints, **how)
 

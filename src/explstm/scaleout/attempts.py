@@ -65,6 +65,14 @@ def end_trial(folder: Path) -> None:
         trial.parent.parent.rmdir()
 
 
+def delete_all(root: Path) -> None:
+    """Remove the checkpoints of all studies below a root, and that if it is empty then."""
+    for study in root.glob("study-*"):
+        shutil.rmtree(study, ignore_errors=True)
+    with suppress(OSError):
+        root.rmdir()
+
+
 def take_over(folder: Path) -> Looks:
     """Copy what earlier attempts have come to into the folder of one that begins.
 

@@ -11,8 +11,10 @@ network.
 import os
 import secrets
 import shutil
+import signal
 import socket
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -115,7 +117,7 @@ def _begin_cluster(ray: Any, workers: int | None) -> Iterator[None]:
         with os.fdopen(descriptor, "w") as file:
             file.write(secrets.token_hex(32))
         with _authenticate(ray, RAY_AUTH_MODE="token", RAY_AUTH_TOKEN_PATH=str(token)):
-            with one_thread():
+            with one_thread(), _keep_handlers():
                 ray.init(
                     "local",
                     num_cpus=workers or os.cpu_count(),
@@ -138,7 +140,8 @@ def _join_cluster(ray: Any, address: str) -> Iterator[None]:
     with _authenticate(ray, RAY_AUTH_MODE=os.environ.get("RAY_AUTH_MODE", "token")):
         try:
             _knock(address)
-            ray.init(address, **QUIET)
+            with _keep_handlers():
+                ray.init(address, **QUIET)
         except Exception as error:  # of many classes, some of them private
             reason = " ".join(str(error).split())[:200]
             raise UsageError(
@@ -150,6 +153,19 @@ def _join_cluster(ray: Any, address: str) -> Iterator[None]:
             yield
         finally:
             ray.shutdown()
+
+
+@contextmanager
+def _keep_handlers() -> Iterator[None]:
+    """Answer signals as before: Ray takes them, and would end the program with its own trace."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in before.items():
+                if handler is not None:
+                    signal.signal(number, handler)
 
 
 @contextmanager
