@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from explstm.errors import UsageError
+from explstm.errors import ExpLSTMError, UsageError
 from explstm.scaleout.engines import run_tasks
 from explstm.scaleout.ray_engine import open_ray
 from toy_tasks import double
@@ -94,6 +94,19 @@ def test_where_no_cluster_is_nothing_runs(address):
 def test_the_address_of_the_environment_counts():
     done = join("", RAY_ADDRESS="127.0.0.1:9")
     assert "CLUSTER_UNREACHABLE: no Ray cluster answers at 127.0.0.1:9" in done.stderr
+
+
+def test_a_cluster_that_cannot_begin_is_told(cluster, monkeypatch):
+    def fail(*_, **__):
+        raise Exception("The current node timed out\nduring startup.")
+
+    for name, replacement in (("init", fail), ("is_initialized", bool), ("shutdown", bool)):
+        monkeypatch.setattr(ray, name, replacement)
+    with (
+        pytest.raises(ExpLSTMError, match=r"CLUSTER_FAILED: .*out during startup.*or use.*local"),
+        open_ray(1, None),
+    ):
+        pass
 
 
 TWICE = """

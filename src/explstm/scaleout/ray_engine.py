@@ -22,7 +22,7 @@ from typing import Any
 
 from explstm import __version__
 from explstm.apart import one_thread
-from explstm.errors import BackendNotInstalledError, UsageError
+from explstm.errors import BackendNotInstalledError, ExpLSTMError, UsageError
 from explstm.scaleout.engines import Lost, do_task
 
 OBJECT_STORE_BYTES = 200 * 2**20
@@ -90,6 +90,7 @@ def open_ray(workers: int | None, address: str | None) -> Iterator[RayEngine]:
     Raises:
         BackendNotInstalledError: Ray is not installed.
         UsageError: No cluster answers there, or it has fewer CPUs than workers.
+        ExpLSTMError: None could be begun here.
     """
     address = address or os.environ.get("RAY_ADDRESS")
     address = None if address == "local" else address
@@ -117,21 +118,33 @@ def _begin_cluster(ray: Any, workers: int | None) -> Iterator[None]:
         with os.fdopen(descriptor, "w") as file:
             file.write(secrets.token_hex(32))
         with _authenticate(ray, RAY_AUTH_MODE="token", RAY_AUTH_TOKEN_PATH=str(token)):
-            with one_thread(), _keep_handlers():
-                ray.init(
-                    "local",
-                    num_cpus=workers or os.cpu_count(),
-                    include_dashboard=False,
-                    object_store_memory=OBJECT_STORE_BYTES,
-                    _temp_dir=str(folder / "ray"),
-                    **QUIET,
-                )
             try:
+                _init_local(ray, workers, folder / "ray")
                 yield
             finally:
                 ray.shutdown()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _init_local(ray: Any, workers: int | None, folder: Path) -> None:
+    try:
+        with one_thread(), _keep_handlers():
+            ray.init(
+                "local",
+                num_cpus=workers or os.cpu_count(),
+                include_dashboard=False,
+                object_store_memory=OBJECT_STORE_BYTES,
+                _temp_dir=str(folder),
+                **QUIET,
+            )
+    except Exception as error:  # of many classes, some of them plain
+        reason = " ".join(str(error).split())[:200]
+        raise ExpLSTMError(
+            "CLUSTER_FAILED",
+            f"Ray could not begin a cluster on this machine ({reason}); see that it has memory and "
+            "is not overloaded, and run again, or use the engine local.",
+        ) from None
 
 
 @contextmanager
