@@ -9,6 +9,7 @@
 #   make bench   the benchmarks print their tables; cells.py and time_to_error.py take hours and
 #                are run by hand
 #   make browser Chromium, in which the tests open the report; without it they leave that out
+#   make database  PostgreSQL, in which the tests keep studies; without it they leave that out
 #   make clean   remove what the targets above made
 
 PYTHON ?= python3
@@ -19,7 +20,7 @@ PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 RUNS := .venv/.runs
 TESTS := .venv/.tests
 
-.PHONY: demo test check audit build docs bench clean browser
+.PHONY: demo test check audit build docs bench clean browser database
 
 demo: $(RUNS)
 	$(BIN)/explstm demo --force
@@ -46,6 +47,11 @@ docs: $(TESTS)
 browser:
 	command -v chromium >/dev/null || { apt-get -qq update && apt-get -qq install -y chromium; }
 
+# Likewise, or set EXPLSTM_POSTGRESQL to the folder of its programs. No server is left running.
+database:
+	ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || { \
+	  apt-get -qq update && apt-get -qq install -y --no-install-recommends postgresql; }
+
 bench: $(TESTS)
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/parity.py
@@ -70,5 +76,5 @@ $(RUNS): pyproject.toml constraints.txt
 	touch $@
 
 $(TESTS): $(RUNS)
-	$(PIP) install -c constraints.txt -e '.[all,dev,ray]'
+	$(PIP) install -c constraints.txt -e '.[all,dev,ray,postgresql]'
 	touch $@

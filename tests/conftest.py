@@ -22,6 +22,8 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
+from databases import serve_postgresql
+
 settings.register_profile("explstm", derandomize=True, deadline=None, max_examples=50)
 settings.register_profile("hunt", deadline=None, derandomize=False, max_examples=5000)
 settings.load_profile("explstm")
@@ -35,3 +37,15 @@ def _seeded() -> None:
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="session")
+def database_server():
+    with serve_postgresql() as server:
+        yield server
+
+
+@pytest.fixture
+def database(database_server) -> str:
+    """The address of an empty PostgreSQL database, with a password."""
+    return database_server.create()

@@ -11,6 +11,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from typer.main import get_command
 
@@ -194,6 +195,148 @@ def test_the_token_that_the_readme_makes_is_taken(tmp_path):
     token = read_token(tmp_path / "token")
     assert re.fullmatch("[0-9a-f]{64}", token)
     assert Settings(host="0.0.0.0", token=token).token == token
+
+
+# ------------------------------------------------------------------------------- a cluster of Ray
+
+
+def load_yaml(name):
+    yaml = pytest.importorskip("yaml", reason="PyYAML is not installed")
+    return list(yaml.safe_load_all((FOLDER / name).read_text(encoding="utf-8")))
+
+
+@pytest.fixture
+def cluster():
+    return load_yaml("ray-cluster.yaml")[0]
+
+
+def starts(cluster):
+    """What `ray start` is called with on the head and on the workers: settings, and arguments."""
+    for side in ("head", "worker"):
+        (line,) = (one for one in cluster[f"{side}_start_ray_commands"] if " start " in one)
+        *_, command = line.split(";")
+        words = shlex.split(command)
+        at = words.index("start")
+        yield side, dict(word.split("=", 1) for word in words[: at - 1]), words[at + 1 :]
+
+
+def test_ray_takes_the_cluster_file(cluster):
+    util = pytest.importorskip("ray.autoscaler._private.util")
+    prepared = util.prepare_config(cluster)
+    util.validate_config(prepared)  # by Ray's own schema
+    (nodes,) = prepared["available_node_types"].values()
+    assert nodes["min_workers"] == nodes["max_workers"] == len(cluster["provider"]["worker_ips"])
+    with pytest.raises(Exception, match="no_such_key"):
+        util.validate_config({**prepared, "no_such_key": 1})
+
+
+def test_ray_knows_how_the_cluster_is_started(cluster):
+    scripts = pytest.importorskip("ray.scripts.scripts")
+    for _, _, arguments in starts(cluster):
+        asked = scripts.start.make_context("start", list(arguments)).params
+        ports = [asked[f"{name}_port"] for name in ("node_manager", "object_manager")]
+        assert 0 not in ports and asked["min_worker_port"] < asked["max_worker_port"]
+
+
+def test_a_cluster_has_a_token_and_no_dashboard(cluster):
+    (token,) = cluster["file_mounts"]
+    assert f"chmod 600 {token}" in cluster["setup_commands"]
+    for side, settings, arguments in starts(cluster):
+        assert settings["RAY_AUTH_MODE"] == "token" and settings["RAY_AUTH_TOKEN_PATH"] == token
+        assert settings["RAY_USAGE_STATS_ENABLED"] == "0"
+        assert ("--include-dashboard=false" in arguments) == (side == "head")
+    assert cluster["auth"]["ssh_user"] != "root"
+    assert "ray-token" in README and "ray-cluster.yaml" in README
+
+
+# -------------------------------------------------------------------------------------- Kubernetes
+
+
+@pytest.fixture
+def manifest():
+    return {one["kind"]: one for one in load_yaml("kuberay.yaml")}
+
+
+def pods(manifest):
+    spec = manifest["RayCluster"]["spec"]
+    for group in (spec["headGroupSpec"], *spec["workerGroupSpecs"]):
+        yield group, group["template"]["spec"]
+
+
+def test_the_manifest_has_what_kuberay_asks_for(manifest):
+    """By the reference of ray.io/v1: required fields, and the types that are easily mistaken."""
+    assert list(manifest) == ["ServiceAccount", "NetworkPolicy", "RayCluster"]
+    cluster = manifest["RayCluster"]
+    assert cluster["apiVersion"] == "ray.io/v1"
+    assert set(cluster["spec"]) == {
+        "rayVersion", "enableInTreeAutoscaling", "headGroupSpec", "workerGroupSpecs",
+    }  # fmt: skip
+    assert {one["metadata"]["namespace"] for one in manifest.values()} == {"explstm"}
+    assert isinstance(cluster["spec"]["rayVersion"], str)
+    extra = next(one for one in PROJECT["optional-dependencies"]["ray"] if one.startswith("ray"))
+    assert Requirement(extra).specifier.contains(cluster["spec"]["rayVersion"])
+    for group, pod in pods(manifest):
+        assert all(isinstance(value, str) for value in group["rayStartParams"].values())
+        (container,) = pod["containers"]
+        assert {"name", "image", "env", "resources", "securityContext"} <= set(container)
+        mounted = {mount["name"] for mount in container["volumeMounts"]}
+        assert mounted == {volume["name"] for volume in pod["volumes"]}
+    (workers,) = cluster["spec"]["workerGroupSpecs"]
+    assert workers["groupName"] and workers["minReplicas"] <= workers["replicas"]
+
+
+def test_pods_may_do_nothing_but_compute(manifest):
+    assert manifest["ServiceAccount"]["automountServiceAccountToken"] is False
+    for _, pod in pods(manifest):
+        assert pod["serviceAccountName"] == manifest["ServiceAccount"]["metadata"]["name"]
+        assert pod["automountServiceAccountToken"] is False
+        assert not {"hostNetwork", "hostPID", "hostIPC"} & set(pod)
+        user = pod["securityContext"]
+        assert user["runAsNonRoot"] and user["runAsUser"] > 0
+        assert user["seccompProfile"] == {"type": "RuntimeDefault"}
+        (container,) = pod["containers"]
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
+        assert {"cpu", "memory"} <= set(container["resources"]["limits"])
+        # What KubeRay would ask instead is the dashboard.
+        assert {"readinessProbe", "livenessProbe"} <= set(container)
+
+
+def test_pods_have_the_token_from_a_secret_and_show_no_dashboard(manifest):
+    for group, pod in pods(manifest):
+        (container,) = pod["containers"]
+        values = {one["name"]: one for one in container["env"]}
+        assert values["RAY_AUTH_MODE"]["value"] == "token"
+        (secret,) = values["RAY_AUTH_TOKEN"]["valueFrom"].values()
+        assert f"secret generic {secret['name']} --from-file={secret['key']}=" in README
+        secrets = {name for name in values if "TOKEN" in name or "PASSWORD" in name}
+        assert all("value" not in values[name] for name in secrets)
+        ports = [port["containerPort"] for port in container.get("ports", [])]
+        head = "serviceType" in group
+        assert ports == ([6379] if head else [])
+        assert not head or group["rayStartParams"]["include-dashboard"] == "false"
+        assert head == ("PGPASSWORD" in values)
+    policy = manifest["NetworkPolicy"]["spec"]
+    own = {"podSelector": {"matchLabels": {"ray.io/cluster": "explstm"}}}
+    assert policy["podSelector"] == own["podSelector"]
+    assert policy["policyTypes"] == ["Ingress", "Egress"]
+    assert policy["ingress"] == [{"from": [own]}]
+    assert manifest["RayCluster"]["metadata"]["name"] == "explstm"
+
+
+def test_the_commands_of_the_readme_are_those_of_the_command_line():
+    lines = [line for line in join_lines(README) if "explstm tune " in line]
+    assert len(lines) == 2
+    for line in lines:
+        words = shlex.split(line)
+        words = shlex.split(words[-1]) if "explstm" not in words else words
+        command = get_command(cli.app).commands["tune"]
+        given = command.make_context("tune", words[words.index("tune") + 1 :]).params
+        assert given["engine"] == "ray" and given["storage"].startswith("postgresql://")
+        assert "@" in given["storage"] and given["storage"].count(":") == 1  # no password
 
 
 def join_lines(text):

@@ -25,7 +25,6 @@ from explstm.study import (
     read_records,
     report_value,
     settle_trial,
-    storage_path,
 )
 from toy_study import IDENTITY, KNOBS, OWN, judge, open_toy, run_toy
 
@@ -300,20 +299,6 @@ def test_a_study_of_something_else_is_refused(tmp_path):
         open_toy(tmp_path / "tune.db", identity={"task": "cube", "data": "others"}),
     ):
         pass
-
-
-@pytest.mark.parametrize(
-    ("storage", "name"),
-    [("sqlite:///tune.db", "tune.db"), ("sqlite:////tmp/a.db", "/tmp/a.db"), ("b.db", "b.db")],
-)
-def test_a_storage_is_a_file(storage, name):
-    assert storage_path(storage) == Path(name)
-
-
-@pytest.mark.parametrize("storage", ["postgresql://host/db", "sqlite://", ""])
-def test_another_database_is_refused(storage):
-    with pytest.raises(UsageError, match=r"sqlite:///tune\.db"):
-        storage_path(storage)
 
 
 def test_a_file_that_is_no_study_is_refused_and_stays(tmp_path):

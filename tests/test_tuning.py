@@ -16,6 +16,7 @@ from explstm.errors import DataError, TrainingError, TrainingStopped, UsageError
 from explstm.interruption import Interruption
 from explstm.search import Clock, make_plan
 from explstm.search_space import own_params
+from explstm.study_storage import parse_storage
 from toy_tuning import SPACE, H, make_toy, toy_model, tune_toy
 
 pytest.importorskip("optuna")
@@ -201,9 +202,11 @@ def test_what_cannot_be_tuned_is_told():
         ExpLSTM().tune(make_toy(), H)
     with pytest.raises(DataError, match="fewer or shorter windows"):
         tune_toy(1, n_windows=9)
-    names = [knob.name for knob in make_plan(toy_model(), panel(), H, Path("x")).knobs]
+    names = [knob.name for knob in make_plan(toy_model(), panel(), H, parse_storage("x")).knobs]
     with pytest.raises(UsageError, match="leave something"):
-        fixed = own_params(toy_model(), make_plan(toy_model(), panel(), H, Path("x")).knobs)
+        fixed = own_params(
+            toy_model(), make_plan(toy_model(), panel(), H, parse_storage("x")).knobs
+        )
         tune_toy(1, space={name: fixed[name] for name in names})
 
 

@@ -14,8 +14,9 @@ Source: MASE: Hyndman & Koehler (2006), eq. 3, with seasonal lag.
 Axes: N series, H horizon.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -114,6 +115,7 @@ def train_and_score(
     *,
     on_step: Callable[[LogRow], None] | None = None,
     on_look: Callable[[int, float], None] | None = None,
+    checkpoints: Mapping[str, Any] | None = None,
 ) -> list[FloatArray]:
     """Train before the first of some windows and forecast them all.
 
@@ -126,6 +128,7 @@ def train_and_score(
             the mean error of the windows if the training ended there. A model that mixes what it
             learnt with what it began with (:mod:`explstm.finetuning`) is only known at the end, and
             not looked at before.
+        checkpoints: ``checkpoint_dir`` and ``resume`` of :meth:`ExpLSTM.fit`.
 
     Returns:
         Errors (N,) of every window.
@@ -133,7 +136,7 @@ def train_and_score(
     look = None
     if on_look is not None and (model.init == "random" or model.val_size is not None):
         model, look = _looked_at(model, folds, h, on_look)
-    model.fit(folds[0].past, h=h, on_step=on_step, on_look=look)
+    model.fit(folds[0].past, h=h, on_step=on_step, on_look=look, **(checkpoints or {}))
     return [fold.score(_forecast(model, fold.past, h)) for fold in folds]
 
 

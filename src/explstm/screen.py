@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from explstm.leakage import LeakageReport
     from explstm.pipeline import Outcome
     from explstm.report.page import Page
-    from explstm.scaleout import Batch, Progress
+    from explstm.scaleout import Batch, Progress, SearchProgress
     from explstm.tuning import Tuning
 
 MAX_ROWS = 24
@@ -71,31 +71,55 @@ class Screen:
     @contextmanager
     def throughput(self) -> "Iterator[Callable[[Progress], None]]":
         """Yield a function to call with the progress of a forecast in parts; it draws a bar."""
+        with self._bar() as draw:
+
+            def show(now: "Progress") -> None:
+                speed = now.series / now.seconds if now.seconds else 0.0
+                n = f"{now.series:,} series, {speed:,.0f}/s, {now.set_aside:,} set aside"
+                texts = [n] if now.series or now.set_aside else []
+                if now.lost:
+                    texts.append(f"{now.lost:,} begun again")
+                draw(now.stage, now.done, now.total, ", ".join(texts))
+
+            yield show
+
+    @contextmanager
+    def search(self) -> "Iterator[Callable[[SearchProgress], None]]":
+        """Yield a function to call with the progress of a search on an engine; it draws a bar."""
+        with self._bar() as draw:
+
+            def show(now: "SearchProgress") -> None:
+                speed = 60 * now.ended / now.seconds if now.seconds else 0.0
+                texts = [f"{now.running} running", f"{speed:.1f}/min"]
+                for count, what in (
+                    (now.pruned, "pruned"),
+                    (now.failed, "failed"),
+                    (now.lost, "begun again"),
+                ):
+                    texts += [f"{count} {what}"] if count else []
+                texts += [] if now.best is None else [f"best {now.best:.4g}"]
+                draw("trials", now.done, now.total, ", ".join(texts))
+
+            yield show
+
+    @contextmanager
+    def _bar(self) -> Iterator[Callable[[str, int, int, str], None]]:
+        """Yield a function that draws a stage, how much of it is done, of how much, and a text."""
         if self.as_json or not sys.stderr.isatty():
-            yield lambda _: None
+            yield lambda *_: None
             return
         from rich import progress
         from rich.console import Console
 
         columns = (
             *progress.Progress.get_default_columns(),
-            progress.TextColumn("{task.fields[n]}"),
+            progress.TextColumn("{task.fields[text]}"),
         )
         with progress.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-            task = bar.add_task("reading", total=None, n="")
-
-            def show(now: "Progress") -> None:
-                speed = now.series / now.seconds if now.seconds else 0.0
-                n = f"{now.series:,} series, {speed:,.0f}/s, {now.set_aside:,} set aside"
-                bar.update(
-                    task,
-                    description=now.stage,
-                    completed=now.done,
-                    total=now.total,
-                    n=n if now.series or now.set_aside else "",
-                )
-
-            yield show
+            task = bar.add_task("reading", total=None, text="")
+            yield lambda stage, done, total, text: bar.update(
+                task, description=stage, completed=done, total=total, text=text
+            )
 
     def show_outcome(self, outcome: "Outcome", out: Path) -> None:
         """Show what ``forecast`` or ``fit`` made."""

@@ -15,12 +15,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from explstm.apart import one_thread
 from explstm.calendar import default_season_length
-from explstm.errors import ExpLSTMError, TrainingError, UsageError
+from explstm.errors import (
+    ExpLSTMError,
+    ModelFileError,
+    TrainingError,
+    TrainingStopped,
+    UsageError,
+)
 from explstm.finalists import (
     Judge,
     best_trials,
@@ -29,7 +34,7 @@ from explstm.finalists import (
 from explstm.fingerprint import fingerprint_panel
 from explstm.forecaster import ExpLSTM
 from explstm.interruption import Interruption
-from explstm.objective import Folds, cut_folds, train_and_score
+from explstm.objective import Fold, Folds, cut_folds, train_and_score
 from explstm.panel import Panel
 from explstm.prediction import check_horizon
 from explstm.ragged import FloatArray
@@ -50,6 +55,7 @@ from explstm.study import (
     report_value,
     settle_trial,
 )
+from explstm.study_storage import Address
 
 if TYPE_CHECKING:
     from optuna import Trial
@@ -96,6 +102,25 @@ class _Pruned(Exception):  # noqa: N818 - no error
 
 
 @dataclass(frozen=True)
+class Ending:
+    """How the training of a trial ended.
+
+    Attributes:
+        state: ``"stopped"`` where it is to go on another time.
+        seconds: Time that it took.
+        windows: Error in each window, where complete.
+        reason: Why it is not complete.
+        error: What was raised, where it failed.
+    """
+
+    state: Literal["complete", "pruned", "failed", "stopped"]
+    seconds: float
+    windows: tuple[float, ...] = ()
+    reason: str = ""
+    error: ExpLSTMError | None = None
+
+
+@dataclass(frozen=True)
 class Plan:
     """What is tuned on what: all that a process needs to take part in the search.
 
@@ -105,7 +130,7 @@ class Plan:
         own: Its own values.
         folds: The windows.
         h: Their steps.
-        path: The file of the study.
+        address: Where the study lies.
         identity: What must be the same for trials to be comparable.
     """
 
@@ -114,7 +139,7 @@ class Plan:
     own: Params
     folds: Folds
     h: int
-    path: Path
+    address: Address
     identity: Mapping[str, Any]
 
     @property
@@ -127,7 +152,7 @@ def make_plan(
     model: ExpLSTM,
     panel: Panel,
     h: int,
-    path: Path,
+    address: Address,
     n_windows: int = N_WINDOWS,
     step_size: int | None = None,
     space: Mapping[str, Any] | None = None,
@@ -156,7 +181,7 @@ def make_plan(
         "model": repr(model),
         "space": {knob.name: knob.to_words() for knob in knobs},
     }
-    return Plan(model, knobs, own_params(model, knobs), folds, h, path, identity)
+    return Plan(model, knobs, own_params(model, knobs), folds, h, address, identity)
 
 
 def search(
@@ -167,7 +192,7 @@ def search(
     Raises:
         ExpLSTMError: The model as it is cannot be trained on these data.
     """
-    while not clock.why_stop(_reserve(read_records(shared))):
+    while not clock.why_stop(reserve_time(read_records(shared))):
         trial = claim_trial(shared, n_trials)
         if trial is not None:
             run_trial(shared, plan, trial, clock)
@@ -180,42 +205,99 @@ def search(
 
 
 def run_trial(shared: SharedStudy, plan: Plan, trial: "Trial", clock: Clock) -> None:
-    """Run one trial to its end, whatever that is, and tell the study."""
-    started = time.monotonic()
-    reserve = _reserve(read_records(shared))
+    """Run one trial to its end, whatever that is, and tell the study.
 
-    def look_up(_row: Any) -> None:
-        # The first one must leave time for another training.
-        if why := clock.why_stop(reserve or LONGER * (time.monotonic() - started)):
-            raise Stop(why)
-
-    def report(part: int, error: float) -> None:
-        if not math.isfinite(error) or report_value(trial, error, part):
-            raise _Pruned(f"worse than the median of the others after part {part} of its training")
-
-    def facts() -> tuple[float, int]:
-        return round(time.monotonic() - started, 3), plan.seed
-
+    Raises:
+        ExpLSTMError: As :func:`tell_ending`.
+    """
+    reserve = reserve_time(read_records(shared))
     try:
-        model = with_params(plan.model, read_params(shared, trial))
-        errors = train_and_score(model, plan.folds.search, plan.h, on_step=look_up, on_look=report)
-    except _Pruned as reason:
-        prune_trial(shared, trial, str(reason), *facts())
-    except Stop as reason:
-        give_back_trial(shared, trial, str(reason))
-    except ExpLSTMError as error:
-        if is_own(trial) and not isinstance(error, TrainingError):
-            give_back_trial(shared, trial, str(error))
-            raise
-        fail_trial(shared, trial, str(error), *facts())
+        ending = train_trial(
+            plan.model,
+            read_params(shared, trial),
+            plan.folds.search,
+            plan.h,
+            # The first one must leave time for another training.
+            why_stop=lambda spent: clock.why_stop(reserve or LONGER * spent),
+            is_worse=lambda part, error: report_value(trial, error, part),
+        )
     except BaseException as error:
         give_back_trial(shared, trial, f"{type(error).__name__}: {error}")
         raise
+    tell_ending(shared, trial, ending, plan.seed)
+
+
+def train_trial(
+    model: ExpLSTM,
+    params: Params,
+    windows: Sequence[Fold],
+    h: int,
+    *,
+    why_stop: Callable[[float], str],
+    is_worse: Callable[[int, float], bool],
+    **checkpoints: Any,
+) -> Ending:
+    """Train and judge a model with other parameters; no study is asked or told.
+
+    Args:
+        model: The model as it is.
+        params: Its values for knobs.
+        windows: Windows to judge it on, oldest first.
+        h: Their steps.
+        why_stop: Called after every step with the seconds spent; why to stop, empty to go on.
+        is_worse: Called after each part with its number and a finite error; whether to give up.
+        checkpoints: ``checkpoint_dir`` and ``resume`` of :meth:`ExpLSTM.fit`.
+    """
+    started = time.monotonic()
+
+    def look_up(_row: Any) -> None:
+        if why := why_stop(time.monotonic() - started):
+            raise Stop(why)
+
+    def report(part: int, error: float) -> None:
+        if not math.isfinite(error) or is_worse(part, error):
+            raise _Pruned(f"worse than the median of the others after part {part} of its training")
+
+    def end(state: Any, **facts: Any) -> Ending:
+        return Ending(state, round(time.monotonic() - started, 3), **facts)
+
+    try:
+        tried = with_params(model, params)
+        errors = train_and_score(
+            tried, windows, h, on_step=look_up, on_look=report, checkpoints=checkpoints
+        )
+    except _Pruned as reason:
+        return end("pruned", reason=str(reason))
+    except (Stop, TrainingStopped) as reason:
+        return end("stopped", reason=str(reason))
+    except ExpLSTMError as error:
+        return end("failed", reason=str(error), error=error)
+    return end("complete", windows=tuple(float(error_N.mean()) for error_N in errors))
+
+
+def tell_ending(shared: SharedStudy, trial: "Trial", ending: Ending, seed: int) -> None:
+    """Tell the study how a trial ended.
+
+    Raises:
+        ExpLSTMError: The model as it is cannot be trained on these data, or files of a model or a
+            checkpoint cannot be used; the trial is given back.
+    """
+    error = ending.error
+    whoever = isinstance(error, ModelFileError)  # the fault is not that of these parameters
+    if error is not None and (whoever or (is_own(trial) and not isinstance(error, TrainingError))):
+        give_back_trial(shared, trial, ending.reason)
+        raise error
+    if ending.state == "complete":
+        settle_trial(shared, trial, ending.windows, ending.seconds, seed)
+    elif ending.state == "pruned":
+        prune_trial(shared, trial, ending.reason, ending.seconds, seed)
+    elif ending.state == "failed":
+        fail_trial(shared, trial, ending.reason, ending.seconds, seed)
     else:
-        settle_trial(shared, trial, [error_N.mean() for error_N in errors], *facts())
+        give_back_trial(shared, trial, ending.reason)
 
 
-def _reserve(records: Sequence[TrialRecord]) -> float:
+def reserve_time(records: Sequence[TrialRecord]) -> float:
     """Seconds that are needed after the search: for the finalists, and for the last training."""
     own = [r for r in records if r.number == own_number(records)]
     rivals = best_trials(records)
@@ -244,7 +326,7 @@ def judge_on_final(plan: Plan, clock: Clock) -> Judge:
 
 def open_plan(plan: Plan) -> Any:
     """The study of a plan, made or joined; see :func:`explstm.study.open_study`."""
-    return open_study(plan.path, plan.knobs, plan.own, plan.identity, plan.seed)
+    return open_study(plan.address, plan.knobs, plan.own, plan.identity, plan.seed)
 
 
 @contextmanager

@@ -4,11 +4,11 @@ Contract: every trial is *settled* once (complete, pruned, or failed with a reas
 the queue with the parameters it had. A trial whose process has ended is failed and queued again by
 the next process that looks, once; one whose process lives is left alone, however slow it is.
 
-How: the study is an SQLite file. A process holds a lock of the operating system beside it as long
-as it lives, so that whether it lives is never guessed from clocks. Trials are claimed, and lost
-ones found, by one process at a time, under another such lock: a running trial that names no
-process was therefore claimed by one that died while claiming it. A lost trial is queued before it
-is failed, and its successor names it, so that a death between the two repeats nothing.
+How: a process holds a lock as long as it lives, so that whether it lives is never guessed from
+clocks (:mod:`explstm.study_storage`). Trials are claimed, and lost ones found, by one process at a
+time: a running trial that names no process was therefore claimed by one that died while claiming
+it. A lost trial is queued before it is failed, and its successor names it, so that a death between
+the two repeats nothing.
 
 Optuna leaves trials of dead processes running, and takes an infinite value as a result; values told
 here are finite.
@@ -19,31 +19,25 @@ count as bad ones (constant liar: Ginsbourger, Le Riche & Carraro 2010); trials 
 median rule of Golovin et al. (2017), Google Vizier, KDD, section 3.2.1.
 """
 
-import glob
 import math
-import sqlite3
-import time
+import statistics
 import uuid
 import warnings
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from explstm.errors import BackendNotInstalledError, BusyError, UsageError
+from explstm.errors import BackendNotInstalledError, ExpLSTMError, UsageError
 from explstm.search_space import Knob, Params
-from explstm.storage import hold_lock
+from explstm.study_storage import Address, Home, hide_secrets, open_home
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
     from optuna.trial import FrozenTrial
 
 NAME = "explstm"
-URL = "sqlite:///"
-BUSY_SECONDS = 60
-POLL_SECONDS = 0.02
 MOST_DEATHS = 3
 """Processes that may die with a trial before it counts as failed."""
 RANDOM_TRIALS = 8
@@ -58,14 +52,14 @@ class SharedStudy:
 
     Attributes:
         study: The study.
-        path: Its file.
+        home: Where it lies.
         worker: Name of this process.
         knobs: What is varied.
         seed: Of the sampler.
     """
 
     study: "Study"
-    path: Path
+    home: Home
     worker: str
     knobs: tuple[Knob, ...]
     seed: int
@@ -87,6 +81,7 @@ class TrialRecord:
         seed: Of the training.
         retry_of: The trial it continues.
         reason: Why it failed, was pruned or requeued.
+        ran: Host, process and peak memory, where a worker of an engine has trained it.
     """
 
     number: int
@@ -99,29 +94,12 @@ class TrialRecord:
     seed: int | None
     retry_of: int | None
     reason: str
-
-
-def storage_path(storage: str | Path) -> Path:
-    """The file of a study: ``sqlite:///tune.db``, or a path.
-
-    Raises:
-        UsageError: Another kind of database.
-    """
-    text = str(storage)
-    if text.startswith(URL) and len(text) > len(URL):
-        return Path(text.removeprefix(URL))
-    if "://" in text or not text:
-        raise UsageError(
-            "STUDY_STORAGE",
-            f"--storage {text} is no SQLite file, which is what processes share here; "
-            "write for example sqlite:///tune.db.",
-        )
-    return Path(text)
+    ran: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
 
 @contextmanager
 def open_study(
-    path: Path,
+    address: Address,
     knobs: Sequence[Knob],
     own: Params,
     identity: Mapping[str, Any],
@@ -130,39 +108,48 @@ def open_study(
     """Make a study or join it; its first trial has the model's own parameters.
 
     Args:
-        path: The SQLite file; it is made where there is none.
+        address: Where it lies; it is made where there is none.
         knobs: What is varied.
         own: The model's own values.
         identity: What must be the same for trials to be comparable.
         seed: Of the sampler.
 
     Raises:
-        UsageError: The file holds a study of something else, or cannot be used.
+        UsageError: There is a study of something else, or none can be kept there.
         BackendNotInstalledError: Optuna is not installed.
+        ExpLSTMError: The study could not be reached any more while the block ran.
     """
     optuna = _import_optuna()
+    from sqlalchemy.exc import SQLAlchemyError
+
     worker = uuid.uuid4().hex[:12]
-    _refuse_place(path)
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     with ExitStack() as held:
         held.callback(optuna.logging.set_verbosity, verbosity)
+        home = held.enter_context(open_home(address, worker))
+        errors = (*home.errors, SQLAlchemyError, optuna.exceptions.StorageInternalError)
         try:
-            with _alone(path):
-                _forget_dead(path)
-                held.enter_context(hold_lock(_worker_path(path, worker)))
-                study = _load_or_create(optuna, path)
-                held.callback(study._storage.remove_session)
-                _check_identity(study, identity, path)
+            with home.alone():
+                study = _load_or_create(optuna, home, held)
+                _check_identity(study, identity, address)
                 if not study.get_trials(deepcopy=False):
                     study.enqueue_trial(_encode(own), user_attrs={"own": True})
-        except (sqlite3.Error, optuna.exceptions.StorageInternalError) as error:
+        except errors as error:
             raise UsageError(
                 "STUDY_UNREADABLE",
-                f"--storage {path} is no study that can be used ({_tell_cause(error)}); use "
-                "another file, or wait for the process that holds it.",
+                f"--storage {address.shown} is no study that can be used "
+                f"({_tell_cause(error, address)}); use another one, or wait for the process that "
+                "holds it.",
             ) from None
-        yield SharedStudy(study, path, worker, tuple(knobs), seed)
+        try:
+            yield SharedStudy(study, home, worker, tuple(knobs), seed)
+        except errors as error:
+            raise ExpLSTMError(
+                "STUDY_LOST",
+                f"the study {address.shown} cannot be reached any more "
+                f"({_tell_cause(error, address)}); run it again to go on: what was told is kept.",
+            ) from None
 
 
 def claim_trial(shared: SharedStudy, n_trials: int) -> "Trial | None":
@@ -176,7 +163,7 @@ def claim_trial(shared: SharedStudy, n_trials: int) -> "Trial | None":
         A trial with all its parameters; None where as many are settled or running.
     """
     optuna = _import_optuna()
-    with _alone(shared.path):
+    with shared.home.alone():
         _requeue_lost(shared)
         trials = shared.study.get_trials(deepcopy=False)
         retried = _find_retried(trials)
@@ -215,6 +202,41 @@ def report_value(trial: "Trial", value: float, step: int) -> bool:
     return not is_own(trial) and trial.should_prune()
 
 
+def find_limits(shared: SharedStudy, trial: "Trial") -> dict[int, float]:
+    """For every part of a training the value above which a trial would be pruned by now.
+
+    For a trial that is trained where nobody asks the study. It is pruned where the lowest value
+    that it has reported up to a part is above the median of the complete trials after that part.
+    """
+    complete = [
+        one.intermediate_values
+        for one in shared.study.get_trials(deepcopy=False)
+        if one.state.name == "COMPLETE"
+    ]
+    if is_own(trial) or len(complete) < UNPRUNED_TRIALS:
+        return {}
+    parts = {part for values in complete for part in values}
+    return {
+        part: statistics.median(values[part] for values in complete if part in values)
+        for part in parts
+    }
+
+
+def origin_of(shared: SharedStudy, trial: "Trial") -> int:
+    """The number of the trial that this one continues, over any number of attempts."""
+    return _find_origin(shared.study.get_trials(deepcopy=False), trial.number)
+
+
+def read_id(shared: SharedStudy) -> str:
+    """What names the study among all others."""
+    return str(shared.study.user_attrs["id"])
+
+
+def note_place(trial: "Trial", ran: Mapping[str, Any]) -> None:
+    """Note which process of which machine has trained a trial, before it is told how it ended."""
+    _note(trial, ran=dict(ran))
+
+
 def settle_trial(
     shared: SharedStudy, trial: "Trial", windows: Sequence[float], seconds: float, seed: int
 ) -> None:
@@ -245,10 +267,20 @@ def fail_trial(shared: SharedStudy, trial: "Trial", reason: str, seconds: float,
 
 def give_back_trial(shared: SharedStudy, trial: "Trial", reason: str) -> None:
     """Put a trial that was stopped back into the queue."""
-    _note(trial, reason=reason)
-    with _alone(shared.path):
+    _put_back(shared, trial, reason, further_deaths=0)
+
+
+def lose_trial(shared: SharedStudy, trial: "Trial", reason: str) -> None:
+    """Put a trial whose worker was lost back into the queue, unless it was lost too often."""
+    _put_back(shared, trial, reason, further_deaths=1)
+
+
+def _put_back(shared: SharedStudy, trial: "Trial", reason: str, further_deaths: int) -> None:
+    with shared.home.alone():
         found = shared.study.get_trials(deepcopy=False)[trial.number]
-        _requeue(shared.study, found, deaths=_deaths(found))
+        deaths = _deaths(found) + further_deaths
+        _note(trial, reason=reason if deaths < MOST_DEATHS else f"{reason}, {deaths} times")
+        _requeue(shared.study, found, deaths)
 
 
 def has_running(shared: SharedStudy) -> bool:
@@ -291,7 +323,7 @@ def _requeue_lost(shared: SharedStudy) -> None:
             continue
         worker = trial.user_attrs.get("worker")
         if worker is not None and worker not in alive:
-            alive[worker] = _is_alive(shared.path, worker)
+            alive[worker] = shared.home.is_alive(worker)
         if worker is None or not alive[worker]:
             _requeue(shared.study, trial, deaths=_deaths(trial) + 1)
 
@@ -328,40 +360,14 @@ def _find_retried(trials: Sequence["FrozenTrial"]) -> set[int]:
 
 def _count_draws(trials: Sequence["FrozenTrial"], number: int) -> int:
     """How many trials were drawn before a trial, or before the one that it continues."""
+    origin = _find_origin(trials, number)
+    return sum("retry_of" not in trial.user_attrs for trial in trials[:origin])
+
+
+def _find_origin(trials: Sequence["FrozenTrial"], number: int) -> int:
     while "retry_of" in trials[number].user_attrs:
-        number = trials[number].user_attrs["retry_of"]
-    return sum("retry_of" not in trial.user_attrs for trial in trials[:number])
-
-
-def _is_alive(path: Path, worker: str) -> bool:
-    try:
-        with hold_lock(_worker_path(path, worker)):
-            return False
-    except BusyError:
-        return True
-
-
-def _forget_dead(path: Path) -> None:
-    """Remove the locks that killed processes left behind; only while others keep out."""
-    for lock in path.parent.glob(f".{glob.escape(path.name)}.worker-*.lock"):
-        _is_alive(path, lock.name.rpartition("worker-")[2].removesuffix(".lock"))
-
-
-def _worker_path(path: Path, worker: str) -> Path:
-    return path.with_name(f"{path.name}.worker-{worker}")
-
-
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Wait for the others to leave, then keep them out."""
-    with ExitStack() as held:
-        while True:
-            try:
-                held.enter_context(hold_lock(path.with_name(f"{path.name}.claim")))
-                break
-            except BusyError:
-                time.sleep(POLL_SECONDS)
-        yield
+        number = int(trials[number].user_attrs["retry_of"])
+    return number
 
 
 # -------------------------------------------------------------------------------------- the study
@@ -380,30 +386,13 @@ def _import_optuna() -> Any:
     return optuna
 
 
-def _tell_cause(error: BaseException) -> str:
-    """What the database itself said, which Optuna and its layers wrap."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return (str(error).splitlines() or [type(error).__name__])[0]
-
-
-def _refuse_place(path: Path) -> None:
-    if not path.parent.is_dir() or path.is_dir():
-        raise UsageError(
-            "STUDY_UNREADABLE",
-            f"--storage {path} lies in no folder, or is one; give a file in a folder that exists.",
-        )
-
-
-def _load_or_create(optuna: Any, path: Path) -> "Study":
-    connection = sqlite3.connect(path, timeout=BUSY_SECONDS)
-    try:
-        connection.execute("PRAGMA journal_mode=WAL")  # readers and a writer get along
-    finally:
-        connection.close()
-    storage = optuna.storages.RDBStorage(
-        f"{URL}{path}", engine_kwargs={"connect_args": {"timeout": BUSY_SECONDS}}
-    )
+def _load_or_create(optuna: Any, home: Home, held: ExitStack) -> "Study":
+    *before, last = home.connect()
+    for options in before:
+        optuna.storages.RDBStorage(home.url, **options).engine.dispose()
+    storage = optuna.storages.RDBStorage(home.url, **last)
+    held.callback(storage.engine.dispose)
+    held.callback(storage.remove_session)
     return optuna.create_study(
         storage=storage,
         study_name=NAME,
@@ -412,7 +401,16 @@ def _load_or_create(optuna: Any, path: Path) -> "Study":
     )
 
 
-def _check_identity(study: "Study", identity: Mapping[str, Any], path: Path) -> None:
+def _tell_cause(error: BaseException, address: Address) -> str:
+    """What the database itself said, which Optuna and its layers wrap."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return hide_secrets(str(error) or type(error).__name__, address)
+
+
+def _check_identity(study: "Study", identity: Mapping[str, Any], address: Address) -> None:
+    if "id" not in study.user_attrs:
+        study.set_user_attr("id", uuid.uuid4().hex[:16])
     found = study.user_attrs.get("identity")
     if found is None:
         study.set_user_attr("identity", dict(identity))
@@ -421,8 +419,8 @@ def _check_identity(study: "Study", identity: Mapping[str, Any], path: Path) -> 
     if changed:
         raise UsageError(
             "STUDY_OTHER",
-            f"--storage {path} holds the tuning of something else (other {', '.join(changed)}); "
-            "use another file, or tune what it was made for.",
+            f"--storage {address.shown} holds the tuning of something else (other "
+            f"{', '.join(changed)}); use another one, or tune what it was made for.",
         )
 
 
@@ -473,4 +471,5 @@ def _to_record(knobs: Sequence[Knob], trial: "FrozenTrial", retried: bool) -> Tr
         seed=attrs.get("seed"),
         retry_of=attrs.get("retry_of"),
         reason=reason,
+        ran=attrs.get("ran", {}),
     )

@@ -14,7 +14,7 @@ Axes: N series.
 """
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +36,7 @@ from explstm.search import (
     N_WINDOWS,
     Clock,
     OnTrial,
+    Plan,
     Stop,
     join_helpers,
     judge_on_final,
@@ -49,12 +50,14 @@ from explstm.study import (
     TrialRecord,
     measure_importance,
     read_records,
-    storage_path,
 )
+from explstm.study_storage import Address, parse_storage
 from explstm.trial import require_engine
 from explstm.tuning_facts import trials_table
 
 N_TRIALS = 20
+Searcher = Callable[[SharedStudy, Plan, int, Clock], None]
+"""Runs trials until the study holds as many as asked for, or it is time to stop."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,7 @@ def tune_model(
     step_size: int | None = None,
     space: Mapping[str, Any] | None = None,
     workers: int = 1,
+    searcher: Searcher | None = None,
     on_trial: OnTrial | None = None,
     interruption: Interruption | None = None,
     id_col: str = "unique_id",
@@ -118,11 +122,13 @@ def tune_model(
         n_trials: Trials that the study shall hold in the end, those of former runs and of other
             processes included.
         timeout: Seconds for everything.
-        storage: SQLite file of the study, ``sqlite:///tune.db`` or a path.
+        storage: Where the study lies: an SQLite file, ``sqlite:///tune.db`` or a path, or a
+            PostgreSQL database, ``postgresql://user@host/database``.
         n_windows: Windows of the search.
         step_size: Steps between these; by default the horizon.
         space: Changes of the space, see :func:`explstm.search_space.make_space`.
         workers: Processes that search.
+        searcher: Who runs the trials instead, see :func:`explstm.scaleout.tune`.
         on_trial: Called with the record of every trial that this process ends.
         interruption: The signal that arrived, if any; looked at after every training step.
         id_col: Column of series ids.
@@ -137,11 +143,14 @@ def tune_model(
     _check_arguments(model, n_trials, timeout, workers)
     names: dict[str, Any] = {"id_col": id_col, "time_col": time_col, "target_col": target_col}
     panel = as_panel(df, freq=model.freq, fill=fill, **names)
-    with _find_path(storage) as path:
-        plan = make_plan(model, panel, h, path, n_windows, step_size or h, space)
+    with _find_address(storage) as address:
+        plan = make_plan(model, panel, h, address, n_windows, step_size or h, space)
         with open_plan(plan) as shared:
-            with join_helpers(plan, n_trials, clock, workers - 1):
-                search(shared, plan, n_trials, clock, on_trial)
+            if searcher is None:
+                with join_helpers(plan, n_trials, clock, workers - 1):
+                    search(shared, plan, n_trials, clock, on_trial)
+            else:
+                searcher(shared, plan, n_trials, clock)
             _refuse_to_go_on(clock, shared, n_trials, storage)
             finalists, chosen = choose_finalist(read_records(shared), judge_on_final(plan, clock))
             _refuse_to_go_on(clock, shared, n_trials, storage)
@@ -176,13 +185,13 @@ def tune_model(
 
 
 @contextmanager
-def _find_path(storage: str | Path | None) -> Iterator[Path]:
-    """The file of the study; without one it is gone afterwards."""
+def _find_address(storage: str | Path | None) -> Iterator[Address]:
+    """Where the study lies; without a storage it is gone afterwards."""
     if storage is not None:
-        yield storage_path(storage)
+        yield parse_storage(storage)
         return
     with tempfile.TemporaryDirectory(prefix="explstm-tune-", ignore_cleanup_errors=True) as folder:
-        yield Path(folder) / "tune.db"
+        yield parse_storage(Path(folder) / "tune.db")
 
 
 def _refuse_to_go_on(
@@ -202,7 +211,7 @@ def _refuse_to_go_on(
         where = f"after {settled} of {n_trials} trials"
     kept = "nothing is kept without a storage"
     if storage is not None:
-        kept = f"they are kept in {storage_path(storage)}, run it again to go on"
+        kept = f"they are kept in {parse_storage(storage).shown}, run it again to go on"
     raise clock.interruption.to_stop(where, kept)
 
 

@@ -33,6 +33,12 @@ def trials_table(records: Sequence[TrialRecord], knobs: Sequence[Knob]) -> pd.Da
     return table.astype({"retry_of": "Int64", "seed": "Int64"})
 
 
+def places_table(records: Sequence[TrialRecord]) -> pd.DataFrame:
+    """Where the trials were trained that an engine has run: number, host, process, peak_mib."""
+    rows = [{"number": r.number, "seconds": r.seconds, **r.ran} for r in records if r.ran]
+    return pd.DataFrame(rows, columns=["number", "host", "process", "seconds", "peak_mib"])
+
+
 def history_facts(trials: pd.DataFrame) -> pd.DataFrame:
     """What each trial was worth, and the lowest value of a complete one so far.
 

@@ -4,6 +4,7 @@ import contextlib
 import os
 import subprocess
 import sys
+import time
 
 import psutil
 import pytest
@@ -47,9 +48,29 @@ def test_every_result_comes_once(engine):
     assert list(run_tasks(engine, double, [], 60)) == []
 
 
-def test_a_task_whose_worker_died_is_done_again(engine, tmp_path):
+def test_a_task_whose_worker_died_is_done_again(engine, tmp_path, capsys):
     markers = [tmp_path / str(number) for number in range(3)]
-    assert list(run_tasks(engine, die_once, markers, 60)) == ["survived"] * 3
+    lost = []
+    results = run_tasks(engine, die_once, markers, 60, on_lost=lambda: lost.append(1))
+    assert list(results) == ["survived"] * 3 and len(lost) == 3
+    time.sleep(0.5)
+    assert capsys.readouterr().out == ""  # where the results of a command go
+
+
+def test_of_several_answers_the_first_refusal_is_raised(engine, monkeypatch):
+    """The workers of the others have ended too, and are not ended again."""
+    wait = engine.wait
+
+    def wait_for_all(seconds):
+        ended = []
+        while len(ended) < 2:
+            ended += wait(seconds)
+        return ended
+
+    with monkeypatch.context() as patch, pytest.raises(DataError, match="DATA_GAP"):
+        patch.setattr(engine, "wait", wait_for_all)
+        list(run_tasks(engine, refuse, [0, 1], 60))
+    assert list(run_tasks(engine, double, [1], 60)) == [2]
 
 
 def test_a_task_that_kills_every_worker_ends_the_run_with_a_remedy(engine):

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from explstm.errors import UsageError
+from explstm.errors import ExpLSTMError, UsageError
 from explstm.scaleout.engines import run_tasks
 from explstm.scaleout.ray_engine import open_ray
 from toy_tasks import double
@@ -96,20 +96,35 @@ def test_the_address_of_the_environment_counts():
     assert "CLUSTER_UNREACHABLE: no Ray cluster answers at 127.0.0.1:9" in done.stderr
 
 
+def test_a_cluster_that_cannot_begin_is_told(cluster, monkeypatch):
+    def fail(*_, **__):
+        raise Exception("The current node timed out\nduring startup.")
+
+    for name, replacement in (("init", fail), ("is_initialized", bool), ("shutdown", bool)):
+        monkeypatch.setattr(ray, name, replacement)
+    with (
+        pytest.raises(ExpLSTMError, match=r"CLUSTER_FAILED: .*out during startup.*or use.*local"),
+        open_ray(1, None),
+    ):
+        pass
+
+
 TWICE = """
-import ray
+import os, signal, ray
 from explstm.scaleout.engines import run_tasks
 from explstm.scaleout.ray_engine import open_ray
 from toy_tasks import double
-for _ in range(2):
+for number in (signal.SIGTERM, signal.SIGINT):
+    signal.signal(number, lambda number, _: print("told", number))
     with open_ray(1, None) as engine:
+        os.kill(os.getpid(), number)
         print(list(run_tasks(engine, double, [4], 60)))
     assert not ray.is_initialized()
 """
 
 
 @pytest.mark.slow
-def test_a_run_leaves_nothing_behind_and_the_next_begins_anew(tmp_path):
+def test_a_run_leaves_nothing_behind_takes_no_signals_and_the_next_begins_anew(tmp_path):
     # Longer than the path of a socket may be; the folder is then made in /tmp.
     long = tmp_path / ("x" * 80)
     long.mkdir()
@@ -118,7 +133,7 @@ def test_a_run_leaves_nothing_behind_and_the_next_begins_anew(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", TWICE], env=environment, capture_output=True, text=True, timeout=180
     )
-    assert (done.returncode, done.stdout) == (0, "[8]\n[8]\n"), done.stderr
+    assert (done.returncode, done.stdout) == (0, "told 15\n[8]\ntold 2\n[8]\n"), done.stderr
     assert set(Path("/tmp").glob("explstm-*")) <= before
     left = [one for one in psutil.process_iter(["environ"]) if "x" * 80 in str(one.info["environ"])]
     assert not psutil.wait_procs(left, timeout=60)[1]

@@ -37,6 +37,8 @@ from explstm.errors import UsageError
 from explstm.options import DataOptions, parse_pairs, parse_settings
 from explstm.screen import Screen
 
+TRIALS = "Trials"
+
 
 @spread_options
 def forecast(
@@ -174,7 +176,10 @@ def tune(
     ] = None,
     storage: Annotated[
         str | None,
-        typer.Option(help="Study that several processes share, such as sqlite:///tune.db."),
+        typer.Option(
+            help="Study that several processes share, such as sqlite:///tune.db or "
+            "postgresql://user@host/database."
+        ),
     ] = None,
     windows: Annotated[
         int, typer.Option(min=1, max=1000, help="Windows of the search; one more decides.")
@@ -190,7 +195,34 @@ def tune(
             "batch_size=[32,64] or growth=auto. Repeatable."
         ),
     ] = None,
-    workers: Annotated[int, typer.Option(min=1, max=256, help="Processes that search.")] = 1,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Processes that search, one if not given; with --engine, all that it has."
+        ),
+    ] = None,
+    engine: Annotated[
+        Literal["local", "ray"] | None,
+        typer.Option(
+            help="Who trains the trials: local for processes of this machine, ray for a Ray "
+            "cluster.",
+            rich_help_panel=TRIALS,
+        ),
+    ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            help="Ray cluster that runs, host:port; begun on this machine if not given.",
+            rich_help_panel=TRIALS,
+        ),
+    ] = None,
+    checkpoints: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder that all machines see, for checkpoints of trials.",
+            rich_help_panel=TRIALS,
+        ),
+    ] = None,
     out: Out = Path("explstm-tune"),
     settings: Settings = None,
     seed: Seed = 1,
@@ -203,7 +235,8 @@ def tune(
     from explstm.commands.tune import tune_file
 
     screen = Screen(as_json)
-    with screen.progress("trials", total=trials) as on_trial:
+    watched: Any = screen.progress("trials", total=trials) if engine is None else screen.search()
+    with watched as on_event:
         found = tune_file(
             file,
             horizon,
@@ -219,9 +252,13 @@ def tune(
             settings=parse_settings(settings or []),
             seed=seed,
             workers=workers,
+            engine=engine,
+            address=address,
+            checkpoints=checkpoints,
             plot=plot,
             force=force,
-            on_trial=on_trial,
+            on_trial=on_event if engine is None else None,
+            on_search=None if engine is None else on_event,
         )
     screen.show_tuning(found, out)
 

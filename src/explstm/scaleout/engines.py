@@ -42,7 +42,7 @@ class Engine(Protocol):
         """Wait so long for tasks to end, and return their names and outcomes."""
 
     def abandon(self, name: Any) -> None:
-        """End the worker of a task."""
+        """End the worker of a task, unless it has ended."""
 
 
 def run_tasks(
@@ -50,6 +50,7 @@ def run_tasks(
     work: Callable[[Task], Result],
     tasks: Iterable[Task],
     task_seconds: float,
+    on_lost: Callable[[], None] = lambda: None,
 ) -> Iterator[Result]:
     """Do tasks, as many at once as there are workers.
 
@@ -58,6 +59,7 @@ def run_tasks(
         work: A function of a module.
         tasks: What to call it with.
         task_seconds: How long one task may take.
+        on_lost: Called whenever a task is begun again.
 
     Yields:
         Results, in the order in which they are there.
@@ -78,6 +80,7 @@ def run_tasks(
                     raise outcome
                 if isinstance(outcome, Lost):
                     _refuse_more(attempt, task_seconds)
+                    on_lost()
                     waiting.appendleft((task, attempt + 1))
                 else:
                     yield outcome

@@ -45,8 +45,9 @@ class LocalEngine:
         return [(pipe, self._take(pipe)) for pipe in wait(list(self._busy), seconds)]  # type: ignore[arg-type, misc]
 
     def abandon(self, name: Connection) -> None:
-        """Kill the worker of a task."""
-        self._busy.pop(name).end()
+        """Kill the worker of a task, unless it has answered."""
+        if name in self._busy:
+            self._busy.pop(name).end()
 
     def end(self) -> None:
         """Kill all workers."""

@@ -11,8 +11,10 @@ network.
 import os
 import secrets
 import shutil
+import signal
 import socket
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -20,7 +22,7 @@ from typing import Any
 
 from explstm import __version__
 from explstm.apart import one_thread
-from explstm.errors import BackendNotInstalledError, UsageError
+from explstm.errors import BackendNotInstalledError, ExpLSTMError, UsageError
 from explstm.scaleout.engines import Lost, do_task
 
 OBJECT_STORE_BYTES = 200 * 2**20
@@ -61,9 +63,10 @@ class RayEngine:
         return [(name, self._take(name)) for name in ended]
 
     def abandon(self, name: Any) -> None:
-        """Kill the worker of a task."""
-        self._busy.remove(name)
-        self._ray.cancel(name, force=True)
+        """Kill the worker of a task, unless it has answered."""
+        if name in self._busy:
+            self._busy.remove(name)
+            self._ray.cancel(name, force=True)
 
     def _take(self, name: Any) -> Any:
         errors = self._ray.exceptions
@@ -87,6 +90,7 @@ def open_ray(workers: int | None, address: str | None) -> Iterator[RayEngine]:
     Raises:
         BackendNotInstalledError: Ray is not installed.
         UsageError: No cluster answers there, or it has fewer CPUs than workers.
+        ExpLSTMError: None could be begun here.
     """
     address = address or os.environ.get("RAY_ADDRESS")
     address = None if address == "local" else address
@@ -95,6 +99,7 @@ def open_ray(workers: int | None, address: str | None) -> Iterator[RayEngine]:
         ray = import_ray()
         held.enter_context(_silence(ray))
         if not ray.is_initialized():
+            held.enter_context(_keep_quiet(ray))
             held.enter_context(
                 _join_cluster(ray, address) if address else _begin_cluster(ray, workers)
             )
@@ -125,21 +130,33 @@ def _begin_cluster(ray: Any, workers: int | None) -> Iterator[None]:
         with os.fdopen(descriptor, "w") as file:
             file.write(secrets.token_hex(32))
         with _authenticate(ray, RAY_AUTH_MODE="token", RAY_AUTH_TOKEN_PATH=str(token)):
-            with one_thread():
-                ray.init(
-                    "local",
-                    num_cpus=workers or os.cpu_count(),
-                    include_dashboard=False,
-                    object_store_memory=OBJECT_STORE_BYTES,
-                    _temp_dir=str(folder / "ray"),
-                    **QUIET,
-                )
             try:
+                _init_local(ray, workers, folder / "ray")
                 yield
             finally:
                 ray.shutdown()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _init_local(ray: Any, workers: int | None, folder: Path) -> None:
+    try:
+        with one_thread(), _keep_handlers():
+            ray.init(
+                "local",
+                num_cpus=workers or os.cpu_count(),
+                include_dashboard=False,
+                object_store_memory=OBJECT_STORE_BYTES,
+                _temp_dir=str(folder),
+                **QUIET,
+            )
+    except Exception as error:  # of many classes, some of them plain
+        reason = " ".join(str(error).split())[:200]
+        raise ExpLSTMError(
+            "CLUSTER_FAILED",
+            f"Ray could not begin a cluster on this machine ({reason}); see that it has memory and "
+            "is not overloaded, and run again, or use the engine local.",
+        ) from None
 
 
 @contextmanager
@@ -148,7 +165,8 @@ def _join_cluster(ray: Any, address: str) -> Iterator[None]:
     with _authenticate(ray, RAY_AUTH_MODE=os.environ.get("RAY_AUTH_MODE", "token")):
         try:
             _knock(address)
-            ray.init(address, **QUIET)
+            with _keep_handlers():
+                ray.init(address, **QUIET)
         except Exception as error:  # of many classes, some of them private
             reason = " ".join(str(error).split())[:200]
             raise UsageError(
@@ -160,6 +178,30 @@ def _join_cluster(ray: Any, address: str) -> Iterator[None]:
             yield
         finally:
             ray.shutdown()
+
+
+@contextmanager
+def _keep_handlers() -> Iterator[None]:
+    """Answer signals as before: Ray takes them, and would end the program with its own trace."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in before.items():
+                if handler is not None:
+                    signal.signal(number, handler)
+
+
+@contextmanager
+def _keep_quiet(ray: Any) -> Iterator[None]:
+    """Keep Ray from printing to standard output, where results go, when a worker dies."""
+    worker = ray._private.worker  # there is no public way to it in Ray 2.60
+    before, worker._worker_logs_enabled = worker._worker_logs_enabled, False
+    try:
+        yield
+    finally:
+        worker._worker_logs_enabled = before
 
 
 def _knock(address: str) -> None:

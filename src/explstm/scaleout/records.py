@@ -76,14 +76,19 @@ def write_record(place: Place, path: Path, facts: Mapping[str, Any], began: floa
         facts: What it found, as JSON.
         began: When it began, by ``time.monotonic()``.
     """
-    ran = {
+    ran = describe_process(began)
+    with write_whole(place, _record(place, path)) as aside:
+        aside.write_bytes(dump_json({**facts, **describe_file(path), "ran": ran}))
+
+
+def describe_process(began: float) -> dict[str, Any]:
+    """Where this is, how long it took since a time by ``time.monotonic()``, and the peak memory."""
+    return {
         "host": platform.node(),
         "process": os.getpid(),
         "seconds": round(time.monotonic() - began, 3),
         "peak_mib": round(measure_peak_memory(), 1),
     }
-    with write_whole(place, _record(place, path)) as aside:
-        aside.write_bytes(dump_json({**facts, **describe_file(path), "ran": ran}))
 
 
 def read_record(place: Place, path: Path) -> dict[str, Any]:

@@ -2,33 +2,28 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 from explstm.calendar import Freq
-from explstm.config import check_whole, choose
 from explstm.errors import DataError, UsageError
 from explstm.forecaster import PRETRAINED
 from explstm.frame import Fill
 from explstm.runfolder import refuse_unwritable
+from explstm.scaleout.crew import TASK_SECONDS, check_crew, open_crew
 from explstm.scaleout.cutting import CutTask, cut_files
 from explstm.scaleout.engines import Engine, run_tasks
 from explstm.scaleout.inputs import Inspection, choose_kinds, find_files, inspect_file
-from explstm.scaleout.local import open_local
 from explstm.scaleout.manifest import DEAD_LETTERS, Run, begin_run, check_out, finish_run
 from explstm.scaleout.options import ROWS_PER_PART, Options, check_options
 from explstm.scaleout.parts import PartTask, find_freq, forecast_part
 from explstm.scaleout.plan import Plan, count_parts, group_files
-from explstm.scaleout.ray_engine import open_ray
 from explstm.scaleout.records import is_done
 from explstm.storage import hold_lock
 from explstm.tables import DEFAULT_ID_COL
-
-ENGINES = ("local", "ray")
-TASK_SECONDS = 3600.0
 
 
 @dataclass(frozen=True)
@@ -41,6 +36,7 @@ class Progress:
         total: Tasks of the stage.
         series: Series forecast by this process so far.
         set_aside: Series, files and rows set aside by this process so far.
+        lost: Tasks that were begun again because their workers were lost.
         seconds: Since the stage began.
     """
 
@@ -49,6 +45,7 @@ class Progress:
     total: int
     series: int = 0
     set_aside: int = 0
+    lost: int = 0
     seconds: float = 0.0
 
 
@@ -135,11 +132,7 @@ def forecast(
         ModelFileError: The model cannot be loaded.
         BusyError: Another process is at work in ``out``.
     """
-    choose("engine", engine, ENGINES)
-    if workers is not None:
-        check_whole("WORKERS_RANGE", "workers", workers)
-    if address is not None and engine != "ray":
-        raise UsageError("CONFIG_CONFLICT", "an address is one of Ray; set engine='ray' as well.")
+    check_crew(engine, workers, address)
     options = check_options(
         h,
         level,
@@ -160,15 +153,9 @@ def forecast(
     with ExitStack() as held:
         with refuse_unwritable(out):
             held.enter_context(hold_lock(out))
-        crew = held.enter_context(_open_engine(engine, workers, address))
+        crew = held.enter_context(open_crew(engine, workers, address))
         driver = _Driver(crew, task_seconds, on_progress or (lambda _: None))
         return driver.forecast(root, names, out, options, force)
-
-
-def _open_engine(
-    engine: str, workers: int | None, address: str | None
-) -> AbstractContextManager[Engine]:
-    return open_local(workers) if engine == "local" else open_ray(workers, address)
 
 
 @dataclass
@@ -236,14 +223,19 @@ class _Driver:
 
     def _do(self, stage: str, work: Callable[[Any], Any], tasks: Sequence[Any]) -> Iterator[Any]:
         """Do the tasks of a stage, and tell of each."""
-        began, series, dead = time.monotonic(), 0, 0
+        began, series, dead, lost = time.monotonic(), 0, 0, 0
         self.tell(Progress(stage, 0, len(tasks)))
-        results = run_tasks(self.crew, work, tasks, self.task_seconds)
+
+        def count() -> None:
+            nonlocal lost
+            lost += 1
+
+        results = run_tasks(self.crew, work, tasks, self.task_seconds, count)
         for done, result in enumerate(results, start=1):
             if isinstance(result, dict):
                 series, dead = series + result.get("series", 0), dead + result["dead"]
             spent = time.monotonic() - began
-            self.tell(Progress(stage, done, len(tasks), series, dead, spent))
+            self.tell(Progress(stage, done, len(tasks), series, dead, lost, spent))
             yield result
 
 
