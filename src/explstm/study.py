@@ -137,7 +137,8 @@ def open_study(
         seed: Of the sampler.
 
     Raises:
-        UsageError: The file holds a study of something else, or cannot be used.
+        UsageError: The file holds a study of something else, or cannot be used; also where that
+            is so within the block only.
         BackendNotInstalledError: Optuna is not installed.
     """
     optuna = _import_optuna()
@@ -156,13 +157,9 @@ def open_study(
                 _check_identity(study, identity, path)
                 if not study.get_trials(deepcopy=False):
                     study.enqueue_trial(_encode(own), user_attrs={"own": True})
-        except (sqlite3.Error, optuna.exceptions.StorageInternalError) as error:
-            raise UsageError(
-                "STUDY_UNREADABLE",
-                f"--storage {path} is no study that can be used ({str(error).splitlines()[0]}); "
-                "use another file.",
-            ) from None
-        yield SharedStudy(study, path, worker, tuple(knobs), seed)
+            yield SharedStudy(study, path, worker, tuple(knobs), seed)
+        except _database_errors(optuna) as error:
+            raise _refuse_database(path, error) from None
 
 
 def claim_trial(shared: SharedStudy, n_trials: int) -> "Trial | None":
@@ -386,6 +383,29 @@ def _refuse_place(path: Path) -> None:
             "STUDY_UNREADABLE",
             f"--storage {path} lies in no folder, or is one; give a file in a folder that exists.",
         )
+
+
+def _database_errors(optuna: Any) -> tuple[type[Exception], ...]:
+    from sqlalchemy.exc import SQLAlchemyError
+
+    return sqlite3.Error, SQLAlchemyError, optuna.exceptions.StorageInternalError
+
+
+def _refuse_database(path: Path, error: BaseException) -> UsageError:
+    """What the database said; the libraries around it have wrapped that."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    said = str(error).splitlines()[0]
+    if any(words in said for words in ("disk is full", "disk I/O", "readonly")):
+        return UsageError(
+            "STUDY_UNWRITABLE",
+            f"--storage {path} cannot be written ({said}); make space, or choose a file that you "
+            "may write, and run again: the trials that were settled are kept.",
+        )
+    return UsageError(
+        "STUDY_UNREADABLE",
+        f"--storage {path} is no study that can be used ({said}); use another file.",
+    )
 
 
 def _load_or_create(optuna: Any, path: Path) -> "Study":
