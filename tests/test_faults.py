@@ -1,4 +1,4 @@
-"""A small real run of the fault script; docs/how-to/faults.md tells of all its kills."""
+"""A small real run of the fault script; docs/explanation/faults.md tells of all its kills."""
 
 import re
 import subprocess
