@@ -153,6 +153,7 @@ def test_help_and_version_are_no_failures(capsys):
         (TrainingError("A", "a."), 5),
         (BusyError("A", "a."), 7),
         (ZeroDivisionError("deep inside"), 1),
+        (MemoryError(), 1),
     ],
 )
 def test_every_failure_has_its_exit_code(file, monkeypatch, capsys, error, exit_code):
@@ -164,6 +165,17 @@ def test_every_failure_has_its_exit_code(file, monkeypatch, capsys, error, exit_
     assert "Traceback" not in capsys.readouterr().err
     assert cli.run(forecast("--debug")) == exit_code
     assert "Traceback" in capsys.readouterr().err
+
+
+def test_too_little_memory_is_told_with_what_to_lower(file, monkeypatch, capsys):
+    def fail(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr("explstm.pipeline.forecast_file", fail)
+    assert cli.run(forecast()) == 1
+    told = capsys.readouterr().err
+    assert told.startswith("explstm: OUT_OF_MEMORY: ") and "lower batch_size" in told
+    assert "our fault" not in told and os.listdir(file.parent) == [file.name]
 
 
 def test_ctrl_c_is_told_in_one_word(file, monkeypatch, capsys):

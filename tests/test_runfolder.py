@@ -106,6 +106,17 @@ def test_a_full_disk_is_told_and_leaves_nothing(tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EFBIG])
+def test_a_disk_that_a_figure_fills_is_told_and_the_older_run_stays(tmp_path, number):
+    make_run(tmp_path / "out")
+    with (
+        pytest.raises(UsageError, match=rf"OUTPUT_UNWRITABLE: .*{os.strerror(number)}.*with space"),
+        open_run(tmp_path / "out", force=True),
+    ):
+        raise OSError(number, os.strerror(number))
+    assert os.listdir(tmp_path) == ["out"] and read_text(tmp_path / "out") == "first"
+
+
 def test_the_record_lists_every_file_but_those_that_a_manifest_lists(tmp_path):
     def make(name: str) -> bytes:
         with open_run(tmp_path / name) as run:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -175,6 +176,30 @@ def test_the_locks_of_killed_processes_do_not_stay(tmp_path):
     with open_toy(path):
         assert not lock.exists()
     assert sorted(file.name for file in tmp_path.glob(".*")) == []
+
+
+@contextmanager
+def full_disk(n_bytes):
+    """No file grows beyond so many bytes."""
+    resource = pytest.importorskip("resource")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_a_full_disk_is_told_as_such_and_loses_no_settled_trial(tmp_path):
+    path = tmp_path / "tune.db"
+    for n_bytes in (0, 3000, 50_000):  # while the tables are made
+        with pytest.raises(UsageError, match=r"STUDY_UNWRITABLE.*make space"), full_disk(n_bytes):
+            run_toy(path, 2)
+    run_toy(path, 2)
+    with pytest.raises(UsageError, match=r"STUDY_UNWRITABLE.*make space"), full_disk(100):
+        run_toy(path, 4)
+    run_toy(path, 4)
+    check_whole(read_toy(path), 4)
 
 
 def test_a_trial_of_a_living_process_is_left_to_it(tmp_path):

@@ -332,6 +332,20 @@ def test_a_kill_while_old_checkpoints_go_does_not_end_the_run(tmp_path, monkeypa
     assert not folder.exists()
 
 
+def test_checkpoints_go_by_their_steps_whatever_the_clock_was(tmp_path):
+    folder = tmp_path / "c"
+    with pytest.raises(StopError):
+        run_toy("torch", folder, on_step=stop_at(9))
+    for path, year in zip(sorted(folder.glob("step-*")), (2100, 1980), strict=True):
+        when = (year - 1970) * 365 * 86400
+        for file in (*path.iterdir(), path):
+            os.utime(file, (when, when))
+    steps = []
+    result = run_toy("torch", folder, resume=True, on_step=lambda row: steps.append(row.step))
+    assert steps[0] == 9, "it went on after step 8"
+    assert_same(result, run_toy("torch", None))
+
+
 class StopError(Exception):
     pass
 

@@ -22,6 +22,8 @@ for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 import argparse
 import faulthandler
 import mmap
+import re
+import resource
 import select
 import signal
 import sys
@@ -41,12 +43,18 @@ from pathlib import Path
 import numpy as np
 import psutil
 
+from explstm.errors import ExpLSTMError
+
 sys.path.insert(0, str(Path(__file__).parent))
 from fault_runs import KINDS, Broken, Kind, prepare
 
 TOUCHES = ("os.rename", "os.mkdir", "os.remove", "os.rmdir", "sqlite3.connect")
+REFUSED = 9
+SMALLEST, LARGEST = 2**6, 2**18
+"""Limits of files where the disk is full, in bytes."""
 HANGS_AFTER = 120.0
 LOOK_SECONDS = 0.0005
+SAYS_SO = re.compile("File too large|disk is full|disk I/O error|No space left")
 MOST_IN_A_ROW = 2
 MOST_PROBLEMS = 20
 
@@ -72,11 +80,15 @@ class Tally:
 
 @dataclass
 class Blow:
-    """A kill to come: at a time, or at an operation on files; of a worker, where there is one."""
+    """A kill to come: at a time, or at an operation on files; of a worker, where there is one.
+
+    Or a disk that is full: no file can grow beyond a limit in bytes.
+    """
 
     seconds: float | None = None
     touch: int | None = None
     worker: bool = False
+    limit: int | None = None
 
 
 NEVER = Blow()
@@ -88,6 +100,7 @@ class Child:
     Attributes:
         killed: Whether the blow fell before the run had ended.
         told: What the run wrote, where it failed.
+        refused: Whether it failed with an error of ours.
         seconds: How long it took.
         touches: Operations on files it came to.
     """
@@ -110,6 +123,7 @@ class Child:
         self.killed = status == signal.SIGKILL or bool(self._shared[1])
         self.touches = int(self._shared[0])
         self.told = log.read_text()[-2000:] if status not in (0, signal.SIGKILL) else ""
+        self.refused = os.waitstatus_to_exitcode(status) == REFUSED
         if not select.select([alive], [], [], HANGS_AFTER)[0]:
             self.told = "a process outlives its run"
         os.close(alive)
@@ -161,13 +175,19 @@ class Child:
             faulthandler.enable()
             warnings.simplefilter("ignore")
             sys.addaudithook(watch)
+            if blow.limit is not None:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (blow.limit, blow.limit))
             kind.run(folder, version)
             code = 0
             if blow is NEVER:
                 log.with_name("modules").write_text("\n".join(sys.modules))
+        except ExpLSTMError as error:
+            code = REFUSED
+            print(error)
         except BaseException:
             traceback.print_exc()
         finally:
+            sys.stdout.flush()
             sys.stderr.flush()
             os._exit(code)
 
@@ -178,17 +198,20 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("kinds", nargs="*", choices=[[], *names], help="fit, tune, ...; all")
     parser.add_argument("--kills", type=int, default=200, help="kills of each kind (200)")
+    parser.add_argument("--full", type=int, default=20, help="full disks of each kind (20)")
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     _fork_workers()
     tallies = {}
     print("| runs of | seconds | file operations | kills | by time | at an operation |", end=" ")
-    print("the old one stood | the new one stood | neither was asked for | problems |")
-    print("|" + "---|" * 10)
+    print("old one stood | new one stood | neither | full disks refused | enough room | problems |")
+    print("|" + "---|" * 12)
     for kind in KINDS:
         if kind.name in (arguments.kinds or names):
             with tempfile.TemporaryDirectory() as folder:
-                tally = kill_runs(kind, Path(folder) / "run", arguments.kills, arguments.seed)
+                tally = kill_runs(
+                    kind, Path(folder) / "run", arguments.kills, arguments.full, arguments.seed
+                )
             tallies[kind.name] = tally
             _show(kind.name, tally)
     for name, tally in tallies.items():
@@ -197,8 +220,8 @@ def main() -> int:
     return int(any(tally.problems for tally in tallies.values()))
 
 
-def kill_runs(kind: Kind, folder: Path, n_kills: int, seed: int) -> Tally:
-    """Kill runs of one kind, in one folder."""
+def kill_runs(kind: Kind, folder: Path, n_kills: int, n_full: int, seed: int) -> Tally:
+    """Kill runs of one kind, in one folder, then let the disk be full."""
     folder.mkdir()
     if (pid := os.fork()) == 0:  # what it starts, this process is not to have
         prepare(folder)
@@ -224,7 +247,35 @@ def kill_runs(kind: Kind, folder: Path, n_kills: int, seed: int) -> Tally:
         in_a_row = 0
         _check_end(kind, folder, child, expected[version], left, blow, tally)
         version = 1 - version
+    fill_disks(kind, folder, expected, left, version, n_full, seed, tally)
     return tally
+
+
+def fill_disks(
+    kind: Kind,
+    folder: Path,
+    expected: list[str | None],
+    left: set[str],
+    version: int,
+    n_full: int,
+    seed: int,
+    tally: Tally,
+) -> None:
+    """Run where no file can grow beyond some size: done, or refused in a sentence."""
+    rng = np.random.default_rng((seed, 1, zlib.crc32(kind.name.encode())))
+    for _ in range(n_full):
+        blow = Blow(limit=int(2 ** rng.uniform(np.log2(SMALLEST), np.log2(LARGEST))))
+        child = Child(kind, folder, version, blow)
+        stands = _judge(kind, folder, expected, version, blow, tally)
+        if child.told and not (child.refused and SAYS_SO.search(child.told)):
+            tally.problems.append(f"{blow} is not told as such: {child.told}")
+        if (stands == "new") == child.refused:
+            tally.problems.append(f"{blow}: the {stands} one stands, and it says {child.told!r}")
+        tally.counts["refused"] += child.refused
+        tally.counts["room"] += not child.refused
+        child = Child(kind, folder, version, NEVER)
+        _check_end(kind, folder, child, expected[version], left, blow, tally)
+        version = 1 - version
 
 
 def _draw_blows(kind: Kind, tally: Tally, seed: int) -> Iterator[Blow]:
@@ -308,7 +359,7 @@ def _show(name: str, tally: Tally) -> None:
     facts = (
         *(name, f"{tally.seconds:.2f}", tally.touches, counts["time"] + counts["touch"]),
         *(counts["time"], counts["touch"], counts["old"], counts["new"], counts["none"]),
-        len(tally.problems),
+        *(counts["refused"], counts["room"], len(tally.problems)),
     )
     print("| " + " | ".join(map(str, facts)) + " |", flush=True)
 

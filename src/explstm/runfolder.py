@@ -12,6 +12,7 @@ when it is a run folder itself.
 """
 
 import contextlib
+import errno
 import hashlib
 import importlib.metadata
 import json
@@ -38,6 +39,7 @@ PACKAGES = (
     "statsforecast", "tensorflow", "tensorflow-cpu", "torch", "utilsforecast",
 )  # fmt: skip
 BLOCK_BYTES = 1 << 20
+NO_SPACE = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
 
 @dataclass(frozen=True)
@@ -96,10 +98,12 @@ def open_run(path: Path, *, force: bool = False) -> Iterator[RunFolder]:
             os.rename(aside, path)
             for remove in run.spent:
                 remove()
-        except BaseException:
+        except BaseException as error:
             shutil.rmtree(aside, ignore_errors=True)
             if old.exists() and not path.exists():
                 os.rename(old, path)
+            if isinstance(error, OSError) and error.errno in NO_SPACE:  # of a figure, for example
+                raise _refuse_unwritable(path, error) from None
             raise
         shutil.rmtree(old, ignore_errors=True)
 
@@ -166,11 +170,15 @@ def refuse_unwritable(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise UsageError(
-            "OUTPUT_UNWRITABLE",
-            f"--out: {path} cannot be written ({error.strerror or error}); choose a place with "
-            "space where you may write.",
-        ) from None
+        raise _refuse_unwritable(path, error) from None
+
+
+def _refuse_unwritable(path: Path, error: OSError) -> UsageError:
+    return UsageError(
+        "OUTPUT_UNWRITABLE",
+        f"--out: {path} cannot be written ({error.strerror or error}); choose a place with "
+        "space where you may write.",
+    )
 
 
 def _check_parent(path: Path) -> None:

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 NAME = "explstm"
+UNWRITABLE = ("disk is full", "disk I/O", "readonly", "No space left")
+"""What databases say where nothing can be written."""
 MOST_DEATHS = 3
 """Processes that may die with a trial before it counts as failed."""
 RANDOM_TRIALS = 8
@@ -115,7 +117,8 @@ def open_study(
         seed: Of the sampler.
 
     Raises:
-        UsageError: There is a study of something else, or none can be kept there.
+        UsageError: There is a study of something else, or none can be kept there; also where the
+            place fills up while the block runs.
         BackendNotInstalledError: Optuna is not installed.
         ExpLSTMError: The study could not be reached any more while the block ran.
     """
@@ -136,20 +139,11 @@ def open_study(
                 if not study.get_trials(deepcopy=False):
                     study.enqueue_trial(_encode(own), user_attrs={"own": True})
         except errors as error:
-            raise UsageError(
-                "STUDY_UNREADABLE",
-                f"--storage {address.shown} is no study that can be used "
-                f"({_tell_cause(error, address)}); use another one, or wait for the process that "
-                "holds it.",
-            ) from None
+            raise _refuse_study(error, address) from None
         try:
             yield SharedStudy(study, home, worker, tuple(knobs), seed)
         except errors as error:
-            raise ExpLSTMError(
-                "STUDY_LOST",
-                f"the study {address.shown} cannot be reached any more "
-                f"({_tell_cause(error, address)}); run it again to go on: what was told is kept.",
-            ) from None
+            raise _refuse_study(error, address, was_open=True) from None
 
 
 def claim_trial(shared: SharedStudy, n_trials: int) -> "Trial | None":
@@ -401,11 +395,28 @@ def _load_or_create(optuna: Any, home: Home, held: ExitStack) -> "Study":
     )
 
 
-def _tell_cause(error: BaseException, address: Address) -> str:
+def _refuse_study(error: BaseException, address: Address, was_open: bool = False) -> ExpLSTMError:
     """What the database itself said, which Optuna and its layers wrap."""
     while error.__cause__ is not None:
         error = error.__cause__
-    return hide_secrets(str(error) or type(error).__name__, address)
+    said = hide_secrets(str(error).split("\n")[0] or type(error).__name__, address)
+    if any(words in said for words in UNWRITABLE):
+        return UsageError(
+            "STUDY_UNWRITABLE",
+            f"--storage {address.shown} cannot be written ({said}); make space, or choose one that "
+            "you may write, and run again: the trials that were settled are kept.",
+        )
+    if was_open:
+        return ExpLSTMError(
+            "STUDY_LOST",
+            f"the study {address.shown} cannot be reached any more ({said}); run it again to go "
+            "on: what was told is kept.",
+        )
+    return UsageError(
+        "STUDY_UNREADABLE",
+        f"--storage {address.shown} is no study that can be used ({said}); use another one, or "
+        "wait for the process that holds it.",
+    )
 
 
 def _check_identity(study: "Study", identity: Mapping[str, Any], address: Address) -> None:

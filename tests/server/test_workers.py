@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from explstm.errors import BusyError
-from explstm.server.jobs import workers
+from explstm.server.jobs import keeping, workers
 from explstm.server.jobs.folders import write_result
 from explstm.server.jobs.kinds import REQUEST
 from explstm.server.jobs.record import AGAIN, ENDED, Job, new_id
@@ -386,3 +386,16 @@ def test_what_is_said_to_be_written_is_synced_with_its_name(tmp_path, make_pool,
     synced.clear()
     write_result(Path(folder), {})
     assert len(synced) == 2 and synced[-1] == folder
+
+
+def test_a_clock_that_jumps_ahead_does_not_make_jobs_old(monkeypatch):
+    now = {"clock": 1e9, "awake": 50.0}
+    monkeypatch.setattr(keeping.time, "time", lambda: now["clock"])
+    monkeypatch.setattr(keeping.time, "monotonic", lambda: now["awake"])
+    clock = keeping.make_clock()
+    now.update(clock=1e9 + 60, awake=110.0)
+    assert clock() == 1e9 + 60
+    now["clock"] += 10 * 365 * 86400
+    assert clock() == 1e9 + 60 + 86400  # a day at most, and seven days are kept
+    now["clock"] = 1e9 - 3600  # and back
+    assert clock() == 1e9 - 3600

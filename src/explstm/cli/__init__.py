@@ -90,6 +90,12 @@ def run(arguments: Sequence[str]) -> int:
             return _fail("TERMINATED", text, TERMINATED, as_json, debug=False)
         except ExpLSTMError as error:
             return _fail(error.code, error.message, error.exit_code, as_json, debug)
+        except MemoryError:
+            text = (
+                "there is not enough memory; give fewer series at once, a lower batch_size or "
+                "window, or --engine local, which forecasts a folder of Parquet in parts."
+            )
+            return _fail("OUT_OF_MEMORY", text, OUR_FAULT, as_json, debug)
         except Exception as error:
             if hasattr(error, "format_message"):  # the parser's own, about the arguments
                 return _refuse_arguments(error, as_json)

@@ -4,12 +4,16 @@ Contract: a job is deleted with its folder; one that has not ended is never dele
 """
 
 import logging
+import time
+from collections.abc import Callable
 
 from explstm.server.jobs.folders import JobFolders
 from explstm.server.jobs.record import ENDED, JobStore
 from explstm.server.settings import Settings
 
 ALL = 1_000_000
+ASLEEP_SECONDS = 24 * 3600.0
+"""How far the clock may run ahead of the time that a server has been awake, as after a sleep."""
 log = logging.getLogger(__name__)
 
 
@@ -33,6 +37,12 @@ def recover(store: JobStore, folders: JobFolders, now: float) -> None:
         return
     for job_id in strangers:
         folders.remove(job_id)
+
+
+def make_clock() -> Callable[[], float]:
+    """The time by which jobs grow old: no clock that jumps years ahead makes them so at once."""
+    begun, awake = time.time(), time.monotonic()
+    return lambda: min(time.time(), begun + ASLEEP_SECONDS + time.monotonic() - awake)
 
 
 def delete_old(store: JobStore, folders: JobFolders, settings: Settings, now: float) -> None:

@@ -20,7 +20,7 @@ from typing import Any, get_args
 
 from explstm.errors import BusyError
 from explstm.server.jobs.folders import JobFolders
-from explstm.server.jobs.keeping import delete, delete_old, recover
+from explstm.server.jobs.keeping import delete, delete_old, make_clock, recover
 from explstm.server.jobs.record import AGAIN, Job, JobStore, State, new_id
 from explstm.server.jobs.run import STOP, JobRun
 from explstm.server.jobs.sqlite_store import SqliteJobs
@@ -249,9 +249,10 @@ class JobPool:
         return run.ended
 
     def _keep_house(self) -> None:
+        clock = make_clock()
         while not self._stopping.is_set():
             try:
-                delete_old(self.store, self.folders, self.settings, time.time())
+                delete_old(self.store, self.folders, self.settings, clock())
             except Exception:
                 log.exception("old jobs could not be deleted")
             self._stopping.wait(HOUSEKEEPING_SECONDS)
