@@ -5,12 +5,13 @@ import socket
 import stat
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import psutil
 import pytest
 
-from explstm.errors import UsageError
+from explstm.errors import ExpLSTMError, UsageError
 from explstm.scaleout.engines import run_tasks
 from explstm.scaleout.ray_engine import open_ray
 from toy_tasks import double
@@ -96,13 +97,29 @@ def test_the_address_of_the_environment_counts():
     assert "CLUSTER_UNREACHABLE: no Ray cluster answers at 127.0.0.1:9" in done.stderr
 
 
+def test_a_cluster_that_does_not_begin_is_told(monkeypatch, tmp_path):
+    def init(*_, **__):
+        raise Exception("The current node timed out during startup.")
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", init)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with pytest.raises(ExpLSTMError, match=r"CLUSTER_NOT_BEGUN: .*timed out during startup"):
+        open_ray(1, "local").__enter__()
+    assert os.listdir(tmp_path) == []
+
+
 TWICE = """
+import signal
 import ray
 from explstm.scaleout.engines import run_tasks
 from explstm.scaleout.ray_engine import open_ray
 from toy_tasks import double
+def end(*_): ...
+signal.signal(signal.SIGTERM, end)
 for _ in range(2):
     with open_ray(1, None) as engine:
+        assert signal.getsignal(signal.SIGTERM) is end
         print(list(run_tasks(engine, double, [4], 60)))
     assert not ray.is_initialized()
 """

@@ -11,8 +11,10 @@ network.
 import os
 import secrets
 import shutil
+import signal
 import socket
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -20,7 +22,7 @@ from typing import Any
 
 from explstm import __version__
 from explstm.apart import one_thread
-from explstm.errors import BackendNotInstalledError, UsageError
+from explstm.errors import BackendNotInstalledError, ExpLSTMError, UsageError
 from explstm.scaleout.engines import Lost, do_task
 
 OBJECT_STORE_BYTES = 200 * 2**20
@@ -125,15 +127,8 @@ def _begin_cluster(ray: Any, workers: int | None) -> Iterator[None]:
         with os.fdopen(descriptor, "w") as file:
             file.write(secrets.token_hex(32))
         with _authenticate(ray, RAY_AUTH_MODE="token", RAY_AUTH_TOKEN_PATH=str(token)):
-            with one_thread():
-                ray.init(
-                    "local",
-                    num_cpus=workers or os.cpu_count(),
-                    include_dashboard=False,
-                    object_store_memory=OBJECT_STORE_BYTES,
-                    _temp_dir=str(folder / "ray"),
-                    **QUIET,
-                )
+            with one_thread(), _keep_sigterm():
+                _init_local(ray, workers, folder)
             try:
                 yield
             finally:
@@ -142,13 +137,38 @@ def _begin_cluster(ray: Any, workers: int | None) -> Iterator[None]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def _init_local(ray: Any, workers: int | None, folder: Path) -> None:
+    """Begin the processes of a cluster.
+
+    Raises:
+        ExpLSTMError: They do not answer in the time that Ray gives them, half a minute.
+    """
+    try:
+        ray.init(
+            "local",
+            num_cpus=workers or os.cpu_count(),
+            include_dashboard=False,
+            object_store_memory=OBJECT_STORE_BYTES,
+            _temp_dir=str(folder / "ray"),
+            **QUIET,
+        )
+    except Exception as error:  # Ray raises no other class here
+        reason = " ".join(str(error).split())[:200].rstrip(".")
+        raise ExpLSTMError(
+            "CLUSTER_NOT_BEGUN",
+            f"Ray has begun no cluster on this machine ({reason}); run again when the machine is "
+            "less busy, or give the address of a cluster that runs.",
+        ) from None
+
+
 @contextmanager
 def _join_cluster(ray: Any, address: str) -> Iterator[None]:
     """Connect to a cluster that runs, with the token that Ray's own settings name."""
     with _authenticate(ray, RAY_AUTH_MODE=os.environ.get("RAY_AUTH_MODE", "token")):
         try:
             _knock(address)
-            ray.init(address, **QUIET)
+            with _keep_sigterm():
+                ray.init(address, **QUIET)
         except Exception as error:  # of many classes, some of them private
             reason = " ".join(str(error).split())[:200]
             raise UsageError(
@@ -160,6 +180,15 @@ def _join_cluster(ray: Any, address: str) -> Iterator[None]:
             yield
         finally:
             ray.shutdown()
+
+
+@contextmanager
+def _keep_sigterm() -> Iterator[None]:
+    """Give a program its handler of SIGTERM back, which Ray takes over when it begins."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    if callable(before) and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, before)
 
 
 def _knock(address: str) -> None:
