@@ -38,12 +38,14 @@ def test_the_panel_is_that_of_the_whole_table_whatever_the_files(tmp_path):
 
 def test_what_a_forecast_sets_aside_is_set_aside(tmp_path):
     df = pd.concat([make_series(6), make_bad_series(5)])
-    nameless = df.iloc[:1].assign(unique_id=None)
-    data = write_files(tmp_path / "data", [*cut_rows(df, 2), nameless])
+    first, second = cut_rows(df, 2)
+    nameless = pd.concat([second, df.iloc[:3].assign(unique_id=None)])
+    data = write_files(tmp_path / "data", [first, nameless])
     (data / "corrupt.parquet").write_bytes(b"PAR1 not at all")
     panel, letters = read(data)
     assert panel.ids_N.tolist() == [f"s{i:04d}" for i in range(6)]
     scaleout.forecast(data, tmp_path / "out", H, workers=1)
+    assert {"DATA_BAD_ID", "DATA_CORRUPT", "DATA_GAP"} <= {letter["code"] for letter in letters}
     by = ["unique_id", "file"]
     pd.testing.assert_frame_equal(
         pd.DataFrame(letters).sort_values(by, ignore_index=True),

@@ -99,7 +99,6 @@ def open_ray(workers: int | None, address: str | None) -> Iterator[RayEngine]:
         ray = import_ray()
         held.enter_context(_silence(ray))
         if not ray.is_initialized():
-            held.enter_context(_keep_quiet(ray))
             held.enter_context(
                 _join_cluster(ray, address) if address else _begin_cluster(ray, workers)
             )
@@ -191,17 +190,6 @@ def _keep_handlers() -> Iterator[None]:
             for number, handler in before.items():
                 if handler is not None:
                     signal.signal(number, handler)
-
-
-@contextmanager
-def _keep_quiet(ray: Any) -> Iterator[None]:
-    """Keep Ray from printing to standard output, where results go, when a worker dies."""
-    worker = ray._private.worker  # there is no public way to it in Ray 2.60
-    before, worker._worker_logs_enabled = worker._worker_logs_enabled, False
-    try:
-        yield
-    finally:
-        worker._worker_logs_enabled = before
 
 
 def _knock(address: str) -> None:
