@@ -271,7 +271,11 @@ def _most_common(blocks: Iterable[Dates]) -> int:
     """The most frequent step, in its own unit; of equally frequent ones the smallest."""
     counts: Counter[int] = Counter()
     for steps in blocks:
-        values, times = np.unique(steps.astype(np.int64), return_counts=True)
+        amounts = steps.astype(np.int64)
+        if (first := amounts[:1]).size and (amounts == first).all():  # as mostly: nothing to sort
+            counts[int(first[0])] += len(amounts)
+            continue
+        values, times = np.unique(amounts, return_counts=True)
         counts.update(dict(zip(values.tolist(), times.tolist(), strict=True)))
     most = max(counts.values())
     return min(step for step, times in counts.items() if times == most)
@@ -314,10 +318,11 @@ def _month_freq(
         for ds, _ in walk()
     )
     if not at_end:
-        day_S = some_S.astype("M8[D]")
-        first_S = day_S[starts_N1[find_series(starts_N1, np.arange(len(day_S)))]]
-        rule = Rule("month", 1)
-        if (add_steps(first_S, count_steps(first_S, day_S, rule), rule) != day_S).mean() > 0.5:
+        day_S, month_S = some_S.astype("M8[D]"), some_S.astype("M8[M]")
+        begin_S, last_S = month_S.astype("M8[D]"), (month_S + 1).astype("M8[D]") - _DAY
+        offset_S = day_S - begin_S
+        first_S = offset_S[starts_N1[find_series(starts_N1, np.arange(len(day_S)))]]
+        if (offset_S != np.minimum(first_S, last_S - begin_S)).mean() > 0.5:
             return None
     *_, (ds, _) = walk()
     kind = "E" if at_end else "S"

@@ -9,7 +9,7 @@ import pytest
 
 from contract.conftest import BACKENDS, MSE, SGD, TRAINING_BACKENDS, draw_batch
 from explstm.models.engine import make_engine
-from explstm.models.numpy_cells import part_gates, run_cell, start_state
+from explstm.models.numpy_cells import part_gates, part_recurrent_kernel, run_cell, start_state
 from explstm.models.spec import ModelSpec, init_weights
 
 
@@ -96,11 +96,14 @@ def test_exponents_far_outside_the_range_of_floats_are_still_the_papers(forget_g
     weights = open_weights(spec, size=1.0)
     inputs_TF = 1e3 * np.random.default_rng(7).standard_normal((12, 2))
     parts = [weights[f"slstm_0/{name}"] for name in ("kernel", "recurrent_kernel", "bias")]
-    gates_4TBC = part_gates((inputs_TF @ parts[0] + parts[2])[:, None])
-    assert np.abs(gates_4TBC).max() > 2000
-    hidden_TBC, _ = run_cell(spec, gates_4TBC, parts[1], start_state(spec, 4, 1, np.float64))
+    gates_4LTBC = part_gates(spec, (inputs_TF @ parts[0] + parts[2])[None, :, None])
+    assert np.abs(gates_4LTBC).max() > 2000
+    kernel_4LCC = part_recurrent_kernel(spec, parts[1])[:, None]
+    state = tuple(part[None] for part in start_state(spec, 4, 1, np.float64))
+    hidden_TLBC = np.empty((12, 1, 1, 4))
+    run_cell(spec, gates_4LTBC, kernel_4LCC, state, hidden_TLBC)
     expected_TC = expected_states(spec, weights, inputs_TF)
-    np.testing.assert_allclose(hidden_TBC[:, 0], expected_TC, atol=1e-9, rtol=0)
+    np.testing.assert_allclose(hidden_TLBC[:, 0, 0], expected_TC, atol=1e-9, rtol=0)
 
 
 def test_one_unit_gives_the_values_worked_out_by_hand():

@@ -802,7 +802,7 @@ def test_a_reload_shows_the_same_again(page):
     page.uncheck("input[value='95']", force=True)
     page.check("input[value=log]", force=True)
     begin(page, "torch")
-    wait_until(page, "chart.data.some(t => t.name === 'Fine-tuned, PyTorch')")
+    wait_until(page, "chart.data?.some(t => t.name === 'Fine-tuned, PyTorch')")
     page.click("[data-card=torch] button:has-text('Test it')")
     page.wait_for_selector("[data-card=torch] .tested")
     places = ("#headline", "#data-name", "#data-shape", "#columns-now", "#forecast-title", "#jobs")

@@ -2,9 +2,10 @@
 
 A cell turns the gates of all steps (what the inputs contribute, bias included) and the state before
 them into hidden states and the state after them, so that a sequence can be read in pieces. Its four
-gates, in the order input, forget, candidate, output, lie side by side in the canonical weights, and
-apart from each other here (:func:`part_gates`): few series make steps so small that calls, copies
-and numbers turned into arrays are what they cost.
+gates lie side by side in the canonical weights, in the order input, forget, candidate, output, and
+apart from each other here, as :func:`part_gates` makes them. Layers of one width take their steps
+together, each in a piece of its own: few series make steps so small that calls, copies and numbers
+turned into arrays are what they cost.
 
 **LSTM** (Hochreiter & Schmidhuber 1997; forget gate: Gers, Schmidhuber & Cummins 2000)::
 
@@ -23,7 +24,7 @@ stabiliser m that keeps both within float range and leaves h as it is::
 It starts from ``m = -inf``, nothing seen, so that h is a weighted mean of the candidates so far and
 the first step has n = 1. One of the two exponentials is always exactly 1, so n is never below 1.
 
-Axis letters: B series, T time, C channels, 4 gates.
+Axis letters: L layers, B series, T time, C channels, 4 gates.
 """
 
 from collections.abc import Callable
@@ -39,6 +40,8 @@ State = tuple[Array, ...]
 
 SELU_ALPHA = 1.6732632423543772
 SELU_SCALE = 1.0507009873554805
+LINEAR = 80
+"""From here on softplus(x) is x in any precision, and exp(x) is within that of float32."""
 
 
 def sigmoid(x: Array) -> Array:
@@ -75,133 +78,132 @@ ACTIVATION_FUNCTIONS: dict[str, Callable[[Array], Array]] = {
 
 def start_state(spec: ModelSpec, size: int, n_series: int, dtype: DTypeLike) -> State:
     """The state of one layer before the first step: hidden, cell and, for sLSTM, n and m."""
-    zeros_BC = np.zeros((n_series, size), dtype)
-    if spec.cell == "lstm":
-        return zeros_BC, zeros_BC
-    return zeros_BC, zeros_BC, zeros_BC, np.full_like(zeros_BC, -np.inf)
+    starts = (0, 0) if spec.cell == "lstm" else (0, 0, 0, -np.inf)
+    return tuple(np.full((n_series, size), start, dtype) for start in starts)
 
 
-def part_gates(weights: Array) -> Array:
-    """Canonical weights (..., 4 C) of a kernel or a bias as (4, ..., C), a copy."""
+def part_gates(spec: ModelSpec, weights: Array) -> Array:
+    """Canonical weights (..., 4 C) of a kernel or a bias as the steps here take them.
+
+    Returns:
+        (4, ..., C), a copy. For sLSTM in the order forget, input, candidate, output, with the sign
+        of a sigmoid forget gate turned, as ``log(sigmoid(f)) = -softplus(-f)``, and the output gate
+        halved where :func:`squashes_together`; both are exact.
+    """
     parted = weights.reshape(*weights.shape[:-1], 4, -1)
-    return np.moveaxis(parted, -2, 0).copy()
+    i, f, g, o = np.moveaxis(parted, -2, 0)
+    if spec.cell == "lstm":
+        return np.stack([i, f, g, o])
+    f = -f if spec.forget_gate == "sigmoid" else f
+    o = o / 2 if squashes_together(spec) else o
+    return np.stack([f, i, g, o])
+
+
+def part_recurrent_kernel(spec: ModelSpec, kernel: Array) -> Array:
+    """A canonical recurrent kernel (C / heads, 4 C) as (4, C, C), see :func:`part_gates`."""
+    if spec.n_heads > 1:
+        kernel = np.tile(kernel, (spec.n_heads, 1))
+        kernel = kernel * head_mask(len(kernel), spec.n_heads).astype(kernel.dtype)
+    return part_gates(spec, kernel)
+
+
+def squashes_together(spec: ModelSpec) -> bool:
+    """Whether a tanh does for candidate and output gate: ``sigmoid(x) = (1 + tanh(x / 2)) / 2``."""
+    return (spec.activation, spec.recurrent_activation) == ("tanh", "sigmoid")
 
 
 def run_cell(
-    spec: ModelSpec, gates_4TBC: Array, recurrent_kernel: Array, state: State
-) -> tuple[Array, State]:
-    """Read a sequence.
+    spec: ModelSpec, gates_4LTBC: Array, kernel_4LCC: Array, state: State, hidden_TLBC: Array
+) -> None:
+    """Read a sequence, or one for each layer of one width.
 
     Args:
         spec: Which cell, with which activations.
-        gates_4TBC: What the inputs contribute to the gates, bias included; overwritten.
-        recurrent_kernel: Canonical, (C / heads, 4 C).
-        state: Before the first step.
-
-    Returns:
-        Hidden states (T, B, C), and the state after the last step.
+        gates_4LTBC: What the inputs contribute to the gates, bias included, from parted weights.
+        kernel_4LCC: Recurrent kernels, from :func:`part_recurrent_kernel`.
+        state: Before the first step, each part (L, B, C); becomes that after the last.
+        hidden_TLBC: Becomes the hidden states.
     """
     run = run_lstm if spec.cell == "lstm" else run_slstm
-    if spec.n_heads > 1:
-        mask = head_mask(gates_4TBC.shape[3], spec.n_heads)
-        recurrent_kernel = np.tile(recurrent_kernel, (spec.n_heads, 1)) * mask
-    kernel_4CC = part_gates(recurrent_kernel.astype(gates_4TBC.dtype, copy=False))
-    return run(spec, gates_4TBC, kernel_4CC, state)
+    run(spec, np.moveaxis(gates_4LTBC, 2, 0), kernel_4LCC, state, hidden_TLBC)
+    state[0][...] = hidden_TLBC[-1]
 
 
 def run_lstm(
-    spec: ModelSpec, gates_4TBC: Array, kernel_4CC: Array, state: State
-) -> tuple[Array, State]:
-    """Read a sequence with LSTM cells; arguments as of :func:`run_cell`, the kernel parted."""
+    spec: ModelSpec, gates_T4LBC: Array, kernel_4LCC: Array, state: State, hidden_TLBC: Array
+) -> None:
+    """Read a sequence with LSTM cells; arguments as of :func:`run_cell`."""
     activation, gate, output = (
         ACTIVATION_FUNCTIONS[name]
         for name in (spec.activation, spec.recurrent_activation, spec.cell_output)
     )
-    hidden_TBC = np.empty_like(gates_4TBC[0])
-    hidden_BC, cell_BC = state
-    for t in range(len(hidden_TBC)):
-        gates_4BC = hidden_BC @ kernel_4CC
-        gates_4BC += gates_4TBC[:, t]
-        i_BC, f_BC = gate(gates_4BC[:2])
-        cell_BC = f_BC * cell_BC + i_BC * activation(gates_4BC[2])
-        hidden_BC = np.multiply(gate(gates_4BC[3]), output(cell_BC), out=hidden_TBC[t])
-    return hidden_TBC, (hidden_BC, cell_BC)
+    hidden_LBC, cell_LBC = state
+    for t in range(len(hidden_TLBC)):
+        gates_4LBC = hidden_LBC @ kernel_4LCC
+        gates_4LBC += gates_T4LBC[t]
+        i_LBC, f_LBC = gate(gates_4LBC[:2])
+        cell_LBC *= f_LBC
+        cell_LBC += i_LBC * activation(gates_4LBC[2])
+        hidden_LBC = np.multiply(gate(gates_4LBC[3]), output(cell_LBC), out=hidden_TLBC[t])
 
 
 def run_slstm(
-    spec: ModelSpec, gates_4TBC: Array, kernel_4CC: Array, state: State
-) -> tuple[Array, State]:
-    """Read a sequence with sLSTM cells; arguments as of :func:`run_cell`, the kernel parted.
-
-    The kernel is overwritten, too.
-    """
-    hidden_TBC = np.empty_like(gates_4TBC[0])
-    gates_4BC = np.empty_like(gates_4TBC[:, 0])
-    i_BC, f_BC, g_BC, o_BC = gates_4BC
-    squash = _choose_squash(spec, gates_4TBC, kernel_4CC, gates_4BC)
-    hidden_BC, cell_BC, normaliser_BC, stabiliser_BC = (
-        state[0],
-        *(part.copy() for part in state[1:]),
-    )
-    room_BC, zeros_BC = np.empty_like(cell_BC), np.zeros_like(cell_BC)
-    for t in range(len(hidden_TBC)):
-        np.matmul(hidden_BC, kernel_4CC, out=gates_4BC)
-        gates_4BC += gates_4TBC[:, t]
+    spec: ModelSpec, gates_T4LBC: Array, kernel_4LCC: Array, state: State, hidden_TLBC: Array
+) -> None:
+    """Read a sequence with sLSTM cells; arguments as of :func:`run_cell`."""
+    hidden_LBC, cell_LBC, normaliser_LBC, stabiliser_LBC = state
+    gates_4LBC = np.empty_like(gates_T4LBC[0])
+    f_LBC, i_LBC, g_LBC, o_LBC = gates_4LBC
+    squash, soften = _make_squash(spec, gates_4LBC[2:]), _make_softplus(f_LBC)
+    for t in range(len(hidden_TLBC)):
+        np.matmul(hidden_LBC, kernel_4LCC, out=gates_4LBC)
+        gates_4LBC += gates_T4LBC[t]
         squash()
         if spec.forget_gate == "sigmoid":
-            _log_sigmoid(f_BC, room_BC, zeros_BC)
-        f_BC += stabiliser_BC
-        np.maximum(f_BC, i_BC, out=stabiliser_BC)
-        f_BC -= stabiliser_BC
-        i_BC -= stabiliser_BC
-        np.exp(f_BC, out=f_BC)
-        np.exp(i_BC, out=i_BC)
-        normaliser_BC *= f_BC
-        normaliser_BC += i_BC
-        i_BC *= g_BC
-        cell_BC *= f_BC
-        cell_BC += i_BC
-        hidden_BC = np.divide(cell_BC, normaliser_BC, out=hidden_TBC[t])
-        hidden_BC *= o_BC
-    return hidden_TBC, (hidden_BC, cell_BC, normaliser_BC, stabiliser_BC)
+            np.subtract(stabiliser_LBC, soften(), out=f_LBC)
+        else:
+            f_LBC += stabiliser_LBC
+        np.maximum(f_LBC, i_LBC, out=stabiliser_LBC)
+        f_LBC -= stabiliser_LBC
+        i_LBC -= stabiliser_LBC
+        np.exp(gates_4LBC[:2], out=gates_4LBC[:2])
+        normaliser_LBC *= f_LBC
+        normaliser_LBC += i_LBC
+        g_LBC *= i_LBC
+        cell_LBC *= f_LBC
+        cell_LBC += g_LBC
+        hidden_LBC = np.divide(cell_LBC, normaliser_LBC, out=hidden_TLBC[t])
+        hidden_LBC *= o_LBC
 
 
-def _choose_squash(
-    spec: ModelSpec, gates_4TBC: Array, kernel_4CC: Array, gates_4BC: Array
-) -> Callable[[], None]:
-    """How candidate and output gate of a step (4, B, C) are squashed, in place.
-
-    The usual pair takes one call, as ``sigmoid(x) = (1 + tanh(x / 2)) / 2``: what makes the output
-    gate is halved here, before the steps.
-    """
-    go_2BC = gates_4BC[2:]
-    g_BC, o_BC = go_2BC
+def _make_squash(spec: ModelSpec, go_2LBC: Array) -> Callable[[], None]:
+    """What squashes candidate and output gate of a step where they are."""
+    g_LBC, o_LBC = go_2LBC
     activation = ACTIVATION_FUNCTIONS[spec.activation]
     gate = ACTIVATION_FUNCTIONS[spec.recurrent_activation]
-    half_BC, ones_BC = np.full_like(o_BC, 0.5), np.ones_like(o_BC)
+    half_LBC, ones_LBC = np.full_like(o_LBC, 0.5), np.ones_like(o_LBC)
 
     def squash_together() -> None:
-        nonlocal o_BC
-        np.tanh(go_2BC, out=go_2BC)
-        o_BC += ones_BC
-        o_BC *= half_BC
+        nonlocal o_LBC
+        np.tanh(go_2LBC, out=go_2LBC)
+        o_LBC += ones_LBC
+        o_LBC *= half_LBC
 
     def squash_apart() -> None:
-        g_BC[...] = activation(g_BC)
-        o_BC[...] = gate(o_BC)
+        g_LBC[...] = activation(g_LBC)
+        o_LBC[...] = gate(o_LBC)
 
-    if (spec.activation, spec.recurrent_activation) != ("tanh", "sigmoid"):
-        return squash_apart
-    gates_4TBC[3] *= half_BC
-    kernel_4CC[3] *= half_BC.dtype.type(0.5)
-    return squash_together
+    return squash_together if squashes_together(spec) else squash_apart
 
 
-def _log_sigmoid(x_BC: Array, room_BC: Array, zeros_BC: Array) -> None:
-    """``log(sigmoid(x))`` in place, without overflow; ``room`` is an array to work in."""
-    np.abs(x_BC, out=room_BC)
-    np.negative(room_BC, out=room_BC)
-    np.exp(room_BC, out=room_BC)
-    np.log1p(room_BC, out=room_BC)
-    np.minimum(x_BC, zeros_BC, out=x_BC)
-    x_BC -= room_BC
+def _make_softplus(x_LBC: Array) -> Callable[[], Array]:
+    """What makes the :func:`softplus` of an array that changes, in room of its own."""
+    room_LBC, linear_LBC = np.empty_like(x_LBC), np.full_like(x_LBC, LINEAR)
+
+    def soften() -> Array:
+        np.minimum(x_LBC, linear_LBC, out=room_LBC)
+        np.exp(room_LBC, out=room_LBC)
+        np.log1p(room_LBC, out=room_LBC)
+        return np.maximum(room_LBC, x_LBC, out=room_LBC)
+
+    return soften

@@ -1,12 +1,16 @@
 """The network in NumPy: forecasts only, no framework, and the truth in tests.
 
-The projection of all inputs of a layer is one matrix product; only the recurrent part loops over
-time. Series are handled in blocks that fit the cache, sorted by length where only their last step
-is asked for, so that short series do not pay for long ones.
+Only the recurrent part loops over time: what the inputs of a layer give to its gates is one matrix
+product for a whole piece of the sequence. Layers of one width go side by side, each a piece behind
+the one below it, so that one round of calls is a step of them all. Series are handled in blocks
+that fit the cache, sorted by length where only their last step is asked for, so that short series
+do not pay for long ones.
 
-Axis letters: B series, T time, F features, C channels, R origins, H horizon, Q quantiles.
+Axis letters: L layers, B series, T time, F features, C channels, R origins, H horizon, Q quantiles.
 """
 
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
 from typing import Any, NoReturn
 
 import numpy as np
@@ -32,6 +36,7 @@ from explstm.models.numpy_cells import (
     ACTIVATION_FUNCTIONS,
     State,
     part_gates,
+    part_recurrent_kernel,
     run_cell,
     softplus,
     start_state,
@@ -41,10 +46,9 @@ from explstm.models.spec import BATCH_NORM_EPSILON, ModelSpec
 BLOCK = 128
 """Series that pass the recurrent layers together."""
 GATES = 2**18
-"""Gates, of all series and so many steps, that pass a layer before the next: they fit the cache."""
-
-PROJECTION = ("kernel", "bias")
-"""What turns the inputs of a layer into their part of the gates."""
+"""Gates, of all series, layers and steps of a piece, at most: they fit the cache."""
+PIECES = 10
+"""Pieces of a sequence at least: at its ends not all layers have one to read."""
 
 
 class NumpyEngine:
@@ -73,10 +77,18 @@ class NumpyEngine:
             for parameter in self.spec.parameters
         }
 
+        self._groups = list(_group_equal(self.spec.hidden_sizes))
         self._projections_L = [
-            tuple(part_gates(self._weights[f"{self.spec.cell}_{i}/{part}"]) for part in PROJECTION)
+            (self._part(i, "kernel", part_gates), self._part(i, "bias", part_gates)[:, None])
             for i in range(len(self.spec.hidden_sizes))
         ]
+        self._kernels_L = [
+            self._part(i, "recurrent_kernel", part_recurrent_kernel)
+            for i in range(len(self.spec.hidden_sizes))
+        ]
+
+    def _part(self, i: int, name: str, part: Callable[[ModelSpec, Array], Array]) -> Array:
+        return part(self.spec, self._weights[f"{self.spec.cell}_{i}/{name}"])
 
     def dump_weights(self) -> dict[str, Array]:
         """Copies of all weights under their canonical names, float32."""
@@ -199,28 +211,58 @@ class NumpyEngine:
     def _run_layers(
         self, features_BTF: Array, states: tuple[State, ...] | None
     ) -> tuple[Array, tuple[State, ...]]:
-        n_series, n_steps, _ = features_BTF.shape
-        states_L = list(self.start_states(n_series) if states is None else states)
-        widest = max(self.spec.hidden_sizes)
-        most = max(1, GATES // (4 * widest * max(n_series, 1)))
-        n_pieces = max(1, -(-n_steps // most))
-        steps = max(1, -(-n_steps // n_pieces))  # of equal length, so that no short one is left
-        last_TBC = np.empty((n_steps, n_series, self.spec.hidden_sizes[-1]), self._dtype)
-        for start in range(0, n_steps, steps):
-            hidden_TBC = features_BTF[:, start : start + steps].transpose(1, 0, 2)
-            for i, state in enumerate(states_L):
-                hidden_TBC, states_L[i] = self._run_layer(i, hidden_TBC, state)
-            last_TBC[start : start + steps] = hidden_TBC
-        return last_TBC, tuple(states_L)
+        states_L = list(self.start_states(len(features_BTF)) if states is None else states)
+        hidden_TBC = features_BTF.transpose(1, 0, 2)
+        for group in self._groups:
+            state = tuple(map(np.stack, zip(*states_L[group], strict=True)))
+            hidden_TBC = self._run_group(group, hidden_TBC, state)
+            states_L[group] = zip(*state, strict=True)
+        return hidden_TBC, tuple(states_L)
 
-    def _run_layer(self, i: int, input_TBC: Array, state: State) -> tuple[Array, State]:
-        kernel_4FC, bias_4C = self._projections_L[i]
-        n_steps, n_series, width = input_TBC.shape
-        gates_4SC = input_TBC.reshape(-1, width) @ kernel_4FC
-        gates_4SC += bias_4C[:, None]
-        gates_4TBC = gates_4SC.reshape(4, n_steps, n_series, -1)
-        recurrent_kernel = self._weights[f"{self.spec.cell}_{i}/recurrent_kernel"]
-        return run_cell(self.spec, gates_4TBC, recurrent_kernel, state)
+    def _run_group(self, group: slice, input_TBC: Array, state: State) -> Array:
+        """Hidden states of the last of some layers of one width; ``state`` (L, B, C) moves on."""
+        n_steps, n_series, _ = input_TBC.shape
+        kernel_4LCC = np.stack(self._kernels_L[group], axis=1)
+        fitting = GATES // max(1, n_series * kernel_4LCC[..., 0].size)
+        steps = max(1, min(fitting, -(-n_steps // PIECES)))
+        odd = n_steps % steps  # a short piece, if there is one, comes first
+        last_TBC = np.empty((n_steps, n_series, kernel_4LCC.shape[-1]), self._dtype)
+        for part, size in ((slice(0, odd), odd), (slice(odd, n_steps), steps)):
+            if part.stop != part.start:
+                pieces = input_TBC[part].reshape(-1, size, *input_TBC.shape[1:])
+                self._run_pieces(group, pieces, kernel_4LCC, state, last_TBC[part])
+        return last_TBC
+
+    def _run_pieces(
+        self, group: slice, input_PTBC: Array, kernel_4LCC: Array, state: State, last_TBC: Array
+    ) -> None:
+        """Read pieces of equal length, each layer the one that the layer below has just left."""
+        n_pieces, steps, n_series, _ = input_PTBC.shape
+        _, n_layers, size, _ = kernel_4LCC.shape
+        gates_4LSC = np.empty((4, n_layers, steps * n_series, size), self._dtype)
+        gates_4LTBC = gates_4LSC.reshape(4, n_layers, steps, n_series, size)
+        hidden_TLBC = np.empty((steps, n_layers, n_series, size), self._dtype)
+        last_PTBC = last_TBC.reshape(n_pieces, steps, n_series, size)
+        for wave in range(n_pieces + n_layers - 1):
+            reading = slice(max(0, wave - n_pieces + 1), min(wave + 1, n_layers))
+            for i in range(reading.start, reading.stop):
+                below_TBC = hidden_TLBC[:, i - 1] if i else input_PTBC[wave]
+                self._project(group.start + i, below_TBC, gates_4LSC[:, i])
+            run_cell(
+                self.spec,
+                gates_4LTBC[:, reading],
+                kernel_4LCC[:, reading],
+                tuple(part_LBC[reading] for part_LBC in state),
+                hidden_TLBC[:, reading],
+            )
+            if reading.stop == n_layers:
+                last_PTBC[wave - n_layers + 1] = hidden_TLBC[:, -1]
+
+    def _project(self, layer: int, input_TBC: Array, gates_4SC: Array) -> None:
+        """What the inputs of a layer, step by step, give to its gates."""
+        kernel_4FC, bias_41C = self._projections_L[layer]
+        np.matmul(input_TBC.reshape(-1, input_TBC.shape[-1]), kernel_4FC, out=gates_4SC)
+        gates_4SC += bias_41C
 
     def _skip(self, hidden_RC: Array, features_RF: Array) -> Array:
         if not self.spec.residual:
@@ -246,6 +288,15 @@ class NumpyEngine:
         )
         normal_RC: Array = (x_RC - mean) / np.sqrt(variance + BATCH_NORM_EPSILON)
         return normal_RC * gamma + beta
+
+
+def _group_equal(sizes: Sequence[int]) -> Iterator[slice]:
+    """Where layers of one width follow each other."""
+    start = 0
+    for _, equal in groupby(sizes):
+        stop = start + len(list(equal))
+        yield slice(start, stop)
+        start = stop
 
 
 def _inference_only() -> UsageError:

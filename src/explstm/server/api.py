@@ -11,21 +11,14 @@
     GET    /limits                     -> Limits
 
 Contract: routes receive, choose who works, and answer; they compute nothing. What would take too
-long is refused before, and what is large waits apart; when a client leaves, its work is dropped.
+long is refused before, and what is large waits apart.
 Tables come as CSV, Parquet or Arrow where the header Accept asks for one.
 """
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from functools import partial
 from importlib.util import find_spec
-from pathlib import Path
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
-from starlette.requests import ClientDisconnect
 
 from explstm import __version__
 from explstm.server.answers import (
@@ -37,9 +30,8 @@ from explstm.server.answers import (
     show_dates,
     write_table,
 )
-from explstm.server.data.reading import Source, read_source
+from explstm.server.cases import as_plain, office_of, open_case, origin_of, reading_of, work_for
 from explstm.server.data.samples import SAMPLES, load_sample
-from explstm.server.data.upload_store import Uploads
 from explstm.server.data.uploads import (
     DESCRIBED,
     brings_file,
@@ -53,8 +45,6 @@ from explstm.server.errors import ApiError
 from explstm.server.forecasting import Order, forecast_together
 from explstm.server.inspection import describe, list_series
 from explstm.server.judging import USUAL_WINDOWS, write_backtest, write_growth
-from explstm.server.lanes import Forecaster, Reader
-from explstm.server.panels import Known, Panels
 from explstm.server.schemas import (
     MAX_HORIZON,
     BacktestAnswer,
@@ -72,7 +62,6 @@ from explstm.server.schemas import (
     Sample,
     SeriesPage,
 )
-from explstm.server.settings import Settings
 from explstm.server.weighing import (
     STEPS_OF_GROWTH,
     count_steps,
@@ -83,38 +72,12 @@ from explstm.server.weighing import (
 )
 
 PREFIX = "/api/v1"
-Asked = TypeVar("Asked", bound=DataRequest)
 FAILURES: dict[int | str, dict[str, Any]] = {
     status: {"model": Failure}
     for status in (400, 401, 403, 404, 408, 413, 415, 422, 429, 500, 501, 503, 507)
 }
 REQUESTS = (InspectRequest, ForecastRequest, GrowthRequest, BacktestRequest)
 router = APIRouter(prefix=PREFIX, tags=["forecasts"])
-
-
-@dataclass(frozen=True)
-class Office:
-    """What the routes work with."""
-
-    settings: Settings
-    uploads: Uploads
-    panels: Panels
-    reader: Reader
-    forecaster: Forecaster
-
-
-@dataclass(frozen=True)
-class Case(Generic[Asked]):
-    """One request with its data: a known panel, or its own table that is still to be read."""
-
-    asked: Asked
-    known: Known | None
-
-
-def office_of(request: Request) -> Office:
-    """That of the app."""
-    office: Office = request.app.state.office
-    return office
 
 
 def takes(model: type[DataRequest]) -> dict[str, Any]:
@@ -143,80 +106,6 @@ def gives(model: type, *, tables: bool = False) -> dict[int | str, dict[str, Any
     return {200: success, **FAILURES}
 
 
-@asynccontextmanager
-async def open_case(
-    request: Request, model: type[Asked], *, keep_table: bool = False
-) -> AsyncIterator[Case[Asked]]:
-    """Receive a request and its data, which are gone on leaving unless they were kept.
-
-    Args:
-        request: The request.
-        model: What it must be.
-        keep_table: Leave a table in the request unread, which needs no file.
-    """
-    office = office_of(request)
-    async with office.uploads.spool(of_file=brings_file(request)) as path:
-        received = await receive(request, path, office.settings)
-        asked = parse_request(received, model)
-        others = (received.name, asked.data, asked.sample)
-        if keep_table and asked.table is not None and others == (None, None, None):
-            yield Case(asked, None)
-            return
-        source = await choose_source(received, asked, path, office.uploads)
-        plain = as_plain(asked)
-        can_return = asked.data is not None or asked.sample is not None
-        known = await office.panels.get(
-            origin_of(source) if can_return else None, plain, _reading_of(request, source, plain)
-        )
-        yield Case(asked, known)
-
-
-def as_plain(asked: Asked) -> Asked:
-    """A request without its table, which is a file of our own by now."""
-    if asked.table is None:
-        return asked
-    own = {name: None for name in ("id_col", "time_col", "target_col", "sep", "date_format")}
-    without_ids = asked.table.unique_id is None
-    fixed: dict[str, Any] = {"table": None, "decimal": ".", "encoding": "utf-8", "missing": []}
-    columns = {"id_col": None if without_ids else "unique_id", "time_col": "ds", "target_col": "y"}
-    return asked.model_copy(update={**own, **fixed, **columns, "one_series": without_ids})
-
-
-def origin_of(source: Source) -> str:
-    """What a panel is remembered by."""
-    return f"{source.kind}:{source.path}:{source.name}"
-
-
-def _reading_of(request: Request, source: Source, asked: DataRequest) -> Any:
-    settings = office_of(request).settings
-    is_large = source.kind == "file" and Path(source.path).stat().st_size >= settings.large_bytes
-    return partial(work_for, request, is_large, read_source, source, asked, settings)
-
-
-async def work_for(request: Request, is_large: bool, function: Any, *arguments: Any) -> Any:
-    """Have a function called in a reader's process, for as long as the client is there.
-
-    Raises:
-        ClientDisconnect: It has left.
-    """
-    reader = office_of(request).reader
-    work = asyncio.ensure_future(reader.run(function, *arguments, is_large=is_large))
-    leaving = asyncio.ensure_future(_leave(request))
-    try:
-        await asyncio.wait({work, leaving}, return_when=asyncio.FIRST_COMPLETED)
-        if work.done():
-            return work.result()
-        raise ClientDisconnect
-    finally:
-        work.cancel()
-        leaving.cancel()
-
-
-async def _leave(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-
-
 def reply(body: bytes, media_type: str, name: str = "forecast") -> Response:
     """An answer; tables other than JSON are offered as files."""
     headers = {}
@@ -243,7 +132,7 @@ async def inspect(request: Request) -> Response:
         plain = as_plain(asked)
         try:
             known = await office.panels.get(
-                origin_of(source), plain, _reading_of(request, source, plain)
+                origin_of(source), plain, reading_of(request, source, plain)
             )
         except ApiError as error:
             if error.upload is None:

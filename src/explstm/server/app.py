@@ -21,6 +21,7 @@ from starlette.requests import ClientDisconnect
 from explstm import __version__
 from explstm.errors import ExpLSTMError
 from explstm.server import api
+from explstm.server.cases import Office
 from explstm.server.data.upload_store import Uploads
 from explstm.server.errors import ApiError, failure_body, from_package, from_system, from_validation
 from explstm.server.health import METRICS_TYPE, Metrics
@@ -76,7 +77,7 @@ def _open(settings: Settings, metrics: Metrics) -> Any:
         async with open_lanes(settings, metrics) as (reader, forecaster):
             app.state.uploads = uploads
             panels = Panels(settings.max_panel_bytes)
-            app.state.office = api.Office(settings, uploads, panels, reader, forecaster)
+            app.state.office = Office(settings, uploads, panels, reader, forecaster)
 
             async def warm() -> None:
                 try:

@@ -8,7 +8,6 @@ to a lane together. Both refuse more than may wait.
 """
 
 import asyncio
-import contextlib
 import gc
 import os
 import threading
@@ -24,6 +23,7 @@ from multiprocessing.connection import wait
 from typing import Any
 
 from explstm.apart import one_thread
+from explstm.server.bounds import bound_process
 from explstm.server.data.reading import out_of_memory
 from explstm.server.errors import ApiError
 from explstm.server.forecasting import Order, forecast_together, load_model
@@ -40,16 +40,10 @@ MOST_TOGETHER = 32
 
 
 def _start_process(memory: int, niceness: int) -> None:
-    """Limit a process before it works; where the system knows no such limit it has none."""
+    """Bound a process before it works."""
     threading.Thread(target=_end_with_server, daemon=True).start()
     warnings.simplefilter("ignore")  # the log has neither data nor lines that are no JSON
-    with contextlib.suppress(ImportError, ValueError, OSError):
-        import resource
-
-        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    if niceness and hasattr(os, "nice"):
-        os.nice(niceness)
+    bound_process(memory, niceness)
 
 
 def _end_with_server() -> None:

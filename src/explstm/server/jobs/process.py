@@ -27,6 +27,7 @@ from typing import Any, BinaryIO
 from pydantic import BaseModel
 
 from explstm.errors import BusyError, ExpLSTMError, TrainingStopped
+from explstm.server.bounds import bound_process
 from explstm.server.errors import ApiError
 from explstm.server.jobs.kinds import REQUEST
 from explstm.storage import hold_lock, to_finite
@@ -105,7 +106,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server
     threading.Thread(target=_end_with_parent, daemon=True).start()
     threading.Thread(target=_beat, args=(teller,), daemon=True).start()
-    _lower(task)
+    bound_process(task.memory, task.nice)
     teller.send(**_run(task, teller))
     os._exit(0)  # frameworks take their time to leave, and everything is written
 
@@ -190,18 +191,6 @@ def _beat(teller: Teller) -> None:
     while True:
         time.sleep(BEAT_SECONDS)
         teller.send(beat=True)
-
-
-def _lower(task: Task) -> None:
-    """Take less: a lower priority, and no more memory than allowed."""
-    if hasattr(os, "nice"):
-        os.nice(task.nice)
-    if sys.platform != "win32":
-        import resource
-
-        _, most = resource.getrlimit(resource.RLIMIT_AS)
-        limit = task.memory if most == resource.RLIM_INFINITY else min(task.memory, most)
-        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 
 if __name__ == "__main__":

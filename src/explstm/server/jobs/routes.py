@@ -31,7 +31,8 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 from explstm.errors import ExpLSTMError
 from explstm.panel import Panel
 from explstm.server.answers import JSON
-from explstm.server.api import FAILURES, office_of, origin_of
+from explstm.server.api import FAILURES
+from explstm.server.cases import office_of, origin_of
 from explstm.server.data.reading import read_source
 from explstm.server.data.upload_store import StoredUpload
 from explstm.server.data.uploads import find_sample, receive_json
