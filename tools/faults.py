@@ -168,6 +168,7 @@ class Child:
             shared[0] += 1
 
         code = 1
+        _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
         try:
             told = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
             os.dup2(told, 1)
@@ -176,12 +177,13 @@ class Child:
             warnings.simplefilter("ignore")
             sys.addaudithook(watch)
             if blow.limit is not None:
-                resource.setrlimit(resource.RLIMIT_FSIZE, (blow.limit, blow.limit))
+                resource.setrlimit(resource.RLIMIT_FSIZE, (blow.limit, most))
             kind.run(folder, version)
             code = 0
             if blow is NEVER:
                 log.with_name("modules").write_text("\n".join(sys.modules))
         except ExpLSTMError as error:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
             code = REFUSED
             print(error)
         except BaseException:
