@@ -29,7 +29,7 @@ pa = pytest.importorskip("pyarrow")
 import pyarrow.parquet as pq  # noqa: E402
 
 from explstm import scaleout  # noqa: E402
-from explstm.scaleout import cutting, parts, plan, rows, run  # noqa: E402
+from explstm.scaleout import crew, cutting, parts, plan, rows, run  # noqa: E402
 from explstm.scaleout.engines import do_task  # noqa: E402
 
 
@@ -54,7 +54,7 @@ def _in_this_process(monkeypatch):
     def open_here(workers):
         yield HereEngine()
 
-    monkeypatch.setattr(run, "open_local", open_here)
+    monkeypatch.setattr(crew, "open_local", open_here)
 
 
 def forecast(data: Path, out: Path, **options) -> scaleout.Batch:
