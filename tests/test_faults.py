@@ -25,7 +25,7 @@ def run_faults(*arguments, break_it=""):
 
 
 def test_five_kills_of_each_kind_of_run_lose_nothing():
-    done = run_faults("--kills", "5", "--full", "3")
+    done = run_faults("--kills", "5", "--full", "2")
     assert done.returncode == 0, done.stdout + done.stderr
     rows = re.findall(r"\| (\w+) \| [\d.]+ \| \d+ \| (\d+) \|.*\| (\d+) \|\n", done.stdout)
     assert rows == [(name, "5", "0") for name in ("fit", "tune", "report", "save", "batch")]
