@@ -309,9 +309,11 @@ def infer_freq(
     # 23 hours: the shortest local day; a zone's daily series has some of them in UTC.
     if ticks < 23 * 3600 * 10**9:
         return _name_ticks(ticks)
-    step = _most_common(np.diff(ds.astype("M8[D]"))[within] for ds, within in walk())
     if time_zone is None and ticks % _DAY_TICKS:
         return _name_ticks(ticks)
+    step = ticks // _DAY_TICKS
+    if time_zone is not None:  # where some days have 23 or 25 hours
+        step = _most_common(np.diff(ds.astype("M8[D]"))[within] for ds, within in walk())
     # Four weeks look like a month until the day drifts; some thousand dates tell.
     some_S = to_local(ds_S[:10_000], Rule("day", 1), time_zone)
     if step >= 28 and (month := _month_freq(walk, some_S, starts_N1)) is not None:
@@ -332,12 +334,7 @@ def _most_common(blocks: Iterable[Dates]) -> int:
     """The most frequent step, in its own unit; of equally frequent ones the smallest."""
     counts: Counter[int] = Counter()
     for steps in blocks:
-        amounts = steps.astype(np.int64)
-        if (first := amounts[:1]).size and (amounts == first).all():  # as mostly: nothing to sort
-            counts[int(first[0])] += len(amounts)
-            continue
-        values, times = np.unique(amounts, return_counts=True)
-        counts.update(dict(zip(values.tolist(), times.tolist(), strict=True)))
+        counts.update(steps.astype(np.int64).tolist())
     most = max(counts.values())
     return min(step for step, times in counts.items() if times == most)
 

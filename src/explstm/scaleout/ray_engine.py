@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from explstm import __version__
-from explstm.apart import one_thread
+from explstm.apart import one_thread, set_environment
 from explstm.errors import BackendNotInstalledError, ExpLSTMError, UsageError
 from explstm.scaleout.engines import Lost, do_task
 
@@ -242,15 +242,3 @@ def import_ray() -> Any:
             "RAY_NOT_INSTALLED", "the engine ray needs Ray; run: pip install 'explstm[ray]'"
         ) from None
     return ray
-
-
-@contextmanager
-def set_environment(changes: Mapping[str, str]) -> Iterator[None]:
-    """Have environment variables in the block."""
-    before = {name: os.environ.get(name) for name in changes}
-    os.environ.update(changes)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.update({name: value})

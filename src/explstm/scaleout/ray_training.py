@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from explstm import __version__
-from explstm.apart import THREADS
+from explstm.apart import THREADS, set_environment
 from explstm.errors import ExpLSTMError, TrainingError
 from explstm.scaleout.engines import POLL_SECONDS
 from explstm.scaleout.members import Board, Plan, Start, take_part
 from explstm.scaleout.mirror import is_url
-from explstm.scaleout.ray_engine import open_ray, set_environment
+from explstm.scaleout.ray_engine import open_ray
 from explstm.storage import hold_lock
 from explstm.training import LogRow
 

@@ -22,7 +22,7 @@ from multiprocessing import get_context, parent_process
 from multiprocessing.connection import wait
 from typing import Any
 
-from explstm.apart import one_thread
+from explstm.apart import kept_memory, one_thread
 from explstm.server.bounds import bound_process
 from explstm.server.data.reading import out_of_memory
 from explstm.server.errors import ApiError
@@ -78,7 +78,7 @@ class Lane:
         self._pool = self._start()
 
     def _start(self) -> ProcessPoolExecutor:
-        with one_thread():  # several would only get in each other's way
+        with one_thread(), kept_memory():  # several threads would only get in each other's way
             pool = ProcessPoolExecutor(
                 1,
                 mp_context=get_context("spawn"),
