@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sktime.forecasting.base import ForecastingHorizon
 from sktime.forecasting.model_evaluation import evaluate
-from sktime.split import ExpandingWindowSplitter
+from sktime.split import ExpandingWindowSplitter, SlidingWindowSplitter
 from sktime.utils.estimator_checks import check_estimator
 
 from explstm import BackendNotInstalledError, DataError, ExpLSTM, ModelSpec, UsageError
@@ -164,6 +165,15 @@ def test_pretraining_trains_one_network_that_forecasts_in_numpy():
     assert len(networks) == 1
 
 
+def test_pretrained_on_months_it_does_not_take_quarters_for_gaps():
+    months, quarters = (
+        grow(0.03).set_axis(pd.period_range("2010-01", periods=60, freq=freq)) for freq in "MQ"
+    )
+    forecaster = ExpLSTMForecaster(trainer="torch", **QUICK).pretrain(make_panel(months, months))
+    with pytest.raises(DataError, match="data have freq='QS' and the model was trained on"):
+        forecast(forecaster, quarters)
+
+
 def test_a_saved_model_forecasts_the_same(passengers, tmp_path):
     forecaster = ExpLSTMForecaster().fit(passengers)
     forecaster.model_.save(tmp_path / "model")
@@ -189,6 +199,30 @@ def test_an_update_adds_to_the_history(update_params):
     pd.testing.assert_series_equal(forecaster.predict(fh=[1, 2, 3]), expected)
 
 
+@pytest.mark.parametrize("update_params", [True, False])
+def test_an_update_within_the_history_forecasts_from_its_end(update_params):
+    """Two months in the middle, twice their old values: the months after them are forgotten."""
+    index = pd.period_range("2020-01", periods=40, freq="M")
+    series = grow(0.03, n=40).set_axis(index)
+    forecaster = ExpLSTMForecaster().fit(series)
+    forecaster.update(2 * series["2022-04":"2022-05"], update_params=update_params)
+    expected = series[:"2022-05"].copy()
+    expected["2022-04":"2022-05"] *= 2
+    pd.testing.assert_series_equal(
+        forecaster.predict(fh=[1]), ExpLSTMForecaster().fit(expected).predict(fh=[1])
+    )
+    forecaster.update(series["2022-04":"2022-05"], update_params=update_params)
+    np.testing.assert_allclose(forecaster.predict(fh=[1]), series["2022-06"], rtol=0.01)
+
+
+def test_moving_windows_over_known_values_do_not_see_what_follows():
+    series = grow(0.03, n=40)
+    cv = SlidingWindowSplitter(fh=[1], window_length=5, step_length=5)
+    predicted = ExpLSTMForecaster().fit(series.iloc[:30]).update_predict(series.iloc[20:], cv=cv)
+    assert list(predicted.index) == [25, 30, 35]
+    np.testing.assert_allclose(predicted, series[predicted.index], rtol=0.01)
+
+
 def test_an_update_trains_again_only_where_asked():
     forecaster = ExpLSTMForecaster(backend="torch", **QUICK).fit(grow(0.03, n=50))
     weights = forecaster.model_.weights_["head/bias"]
@@ -198,6 +232,40 @@ def test_an_update_trains_again_only_where_asked():
     assert not np.array_equal(forecaster.model_.weights_["head/bias"], weights)
     expected = forecast(ExpLSTMForecaster(backend="torch", **QUICK), grow(0.03))
     pd.testing.assert_series_equal(forecaster.predict(fh=[1, 2, 3]), expected)
+
+
+@pytest.mark.parametrize("fh", [[1, 5], pd.Index([60, 64])])
+def test_training_is_for_the_largest_step_asked_for(fh):
+    fh = ForecastingHorizon(fh, is_relative=isinstance(fh, list))
+    trained = {**QUICK, "horizon": None}
+    forecaster = ExpLSTMForecaster(backend="torch", **trained).fit(grow(0.03), fh=fh)
+    assert forecaster.model_.horizon_ == 5
+    panel = make_panel(grow(0.03), grow(0.02))
+    pretrained = ExpLSTMForecaster(backend="torch", **trained).pretrain(panel, fh=fh)
+    assert pretrained.pretrained_.horizon_ == 5
+    assert len(pretrained.fit(panel, fh=fh).predict()) == 4
+
+
+@pytest.mark.parametrize("first", ["1200", "2400"])
+def test_periods_that_nanoseconds_cannot_count(first):
+    index = pd.period_range(first, periods=62, freq="Y")
+    series = grow(0.03).set_axis(index[:60])
+    predicted = ExpLSTMForecaster().fit(series).predict(fh=[1, 2])
+    assert list(predicted.index) == list(index[60:])
+    np.testing.assert_allclose(predicted, forecast(ExpLSTMForecaster(), grow(0.03))[:2])
+    panel = make_panel(series, series)
+    forecaster = ExpLSTMForecaster(trainer="torch", **QUICK).pretrain(panel).fit(panel)
+    assert list(forecaster.predict(fh=[1]).index.get_level_values(-1)) == [index[60]] * 2
+
+
+@pytest.mark.filterwarnings("ignore:1 of 1 series have fewer than 8 values:UserWarning")
+@pytest.mark.parametrize("alias", ["Y-MAR", "Q", "2M", "W-WED", "D", "15min", "MS", "B"])
+def test_one_value_is_forecast_at_the_steps_of_its_index(alias):
+    make = pd.date_range if alias == "MS" else pd.period_range
+    index = make("2021-03-01", periods=3, freq=alias)
+    predicted = ExpLSTMForecaster().fit(pd.Series([7.0], index=index[:1])).predict(fh=[1, 2])
+    assert list(predicted.index) == list(index[1:])
+    assert predicted.between(3.5, 14.0).all()
 
 
 def test_sktime_evaluates_it(passengers):
@@ -228,8 +296,42 @@ def test_the_past_is_not_forecast():
 
 
 def test_gaps_between_integers_are_refused():
-    with pytest.raises(DataError, match="fill"):
+    with pytest.raises(DataError, match=r"every step has a value.*Imputer") as caught:
         ExpLSTMForecaster().fit(grow(0.03).iloc[::2]).predict(fh=[1])
+    assert "fill=" not in str(caught.value)
+    with pytest.raises(DataError, match="Imputer"):
+        ExpLSTMForecaster(backend="torch", **QUICK).fit(grow(0.03).iloc[::2])
+
+
+def test_every_third_month_is_not_a_month():
+    """Growth of a quarter would be put on the month after."""
+    months = grow(0.03).set_axis(pd.period_range("2020-01", periods=60, freq="M"))
+    with pytest.raises(DataError, match=r"20 of 58 steps.*every step has a value"):
+        ExpLSTMForecaster().fit(months.iloc[::3]).predict(fh=[1])
+    with pytest.raises(UsageError, match=r"freq='QS' is not the step of this index.*'MS'"):
+        ExpLSTMForecaster(freq="QS").fit(months.iloc[::3])
+    pd.testing.assert_series_equal(
+        forecast(ExpLSTMForecaster(freq="M"), months), forecast(ExpLSTMForecaster(), months)
+    )
+
+
+def test_integers_are_counted_by_ones():
+    """With freq=2, sktime would put the forecast of 120 on 119."""
+    with pytest.raises(UsageError, match="freq=2 is not the step of this index"):
+        ExpLSTMForecaster(freq=2).fit(grow(0.03).iloc[::2])
+
+
+@pytest.mark.parametrize("seed", ["x", 1.7, np.random.RandomState(1), -1])
+def test_a_random_state_that_is_no_seed_is_refused(seed):
+    with pytest.raises(UsageError, match="random_seed"):
+        ExpLSTMForecaster(random_state=seed)
+
+
+def test_a_seed_of_numpy_is_a_seed():
+    make = lambda seed: ExpLSTMForecaster(backend="torch", **QUICK, random_state=seed)  # noqa: E731
+    pd.testing.assert_series_equal(
+        forecast(make(np.int64(3)), grow(0.03)), forecast(make(3), grow(0.03)), check_exact=True
+    )
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ Needs the extra ``sktime``; nothing else in the package imports this module or s
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, ClassVar, Self
@@ -17,10 +18,10 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import pandas as pd
 
-from explstm.calendar import Freq
+from explstm.calendar import Freq, parse_freq
 from explstm.config import choose
 from explstm.ends import name_ends
-from explstm.errors import BackendNotInstalledError, UsageError
+from explstm.errors import BackendNotInstalledError, DataError, UsageError
 from explstm.forecaster import (
     DEFAULT_HORIZON,
     DEFAULTS,
@@ -32,6 +33,7 @@ from explstm.models.spec import MEDIAN, ModelSpec
 from explstm.prediction import check_horizon
 
 try:
+    from sktime.datatypes import get_cutoff
     from sktime.forecasting.base import BaseForecaster, ForecastingHorizon
 except ModuleNotFoundError as error:
     raise BackendNotInstalledError(
@@ -44,6 +46,9 @@ OWN = {"random_state": "random_seed"}
 """Arguments that have another name here than in :class:`explstm.ExpLSTM`."""
 LEVEL_DIGITS = 10
 """To which levels are rounded, so that 0.05 and 0.95 are the ends of one interval."""
+FILL_IN = (
+    "give y an index whose every step has a value (reindex and sktime's Imputer fill missing ones)"
+)
 
 
 class ExpLSTMForecaster(BaseForecaster):
@@ -167,8 +172,8 @@ class ExpLSTMForecaster(BaseForecaster):
     def _make_model(self, backend: str, freq: Freq | None) -> ExpLSTM:
         arguments = {OWN.get(name, name): value for name, value in self.get_params().items()}
         del arguments["trainer"], arguments["horizon"]
-        seed = arguments["random_seed"]
-        arguments["random_seed"] = DEFAULTS.random_seed if seed is None else int(seed)
+        if arguments["random_seed"] is None:
+            arguments["random_seed"] = DEFAULTS.random_seed
         return ExpLSTM(**{**arguments, "backend": backend, "freq": freq})
 
     # --------------------------------------------------------------------------------- learning
@@ -180,12 +185,13 @@ class ExpLSTMForecaster(BaseForecaster):
 
     def _learn(self, fh: ForecastingHorizon | None) -> ExpLSTM:
         """The model that forecasts the history: pretrained, trained on it, or as it comes."""
+        freq = _step_of(self.history_.index, self.freq)
         if hasattr(self, "pretrained_"):
-            return self.pretrained_
+            return copy.copy(self.pretrained_).set_params(freq=freq)
         table = to_table(self.history_)
-        model = self._make_model(self.backend, _step_of(table, self.freq))
+        model = self._make_model(self.backend, freq)
         if self.backend in TRAINABLE_BACKENDS:
-            return _train(model, table, self._count_steps(fh))
+            return _train(model, table, self._count_steps(fh, self.cutoff))
         if self.init == "random":
             raise UsageError(
                 "NOT_FITTED",
@@ -196,7 +202,8 @@ class ExpLSTMForecaster(BaseForecaster):
         return copy.copy(model)
 
     def _update(self, y: pd.Series, X: Any = None, update_params: bool = True) -> Self:
-        self.history_ = y.combine_first(self.history_).rename(self.history_.name)
+        known = y.combine_first(self.history_).rename(self.history_.name)
+        self.history_ = known[known.index <= self.cutoff[0]]  # values may end before those known
         if update_params:
             self.model_ = self._learn(self._fh)
         return self
@@ -206,8 +213,8 @@ class ExpLSTMForecaster(BaseForecaster):
     ) -> Self:
         """Train one network on all series, from ``init`` or from where the last call ended."""
         backend = self.trainer if self.backend == "numpy" else self.backend
-        table, steps = to_long_table(y), self._count_steps(fh)
-        model = self._make_model(backend, _step_of(table, self.freq))
+        table, steps = to_long_table(y), self._count_steps(fh, get_cutoff(y, return_index=True))
+        model = self._make_model(backend, _step_of(y.index.get_level_values(-1), self.freq))
         if hasattr(self, "pretrained_"):
             with TemporaryDirectory() as folder:
                 self.pretrained_.save(Path(folder) / "model")
@@ -218,13 +225,13 @@ class ExpLSTMForecaster(BaseForecaster):
         self.pretrained_ = trained.set_params(backend=self.backend, init=self.init, spec=self.spec)
         return self
 
-    def _count_steps(self, fh: ForecastingHorizon | None) -> int:
+    def _count_steps(self, fh: ForecastingHorizon | None, cutoff: pd.Index) -> int:
         """How many steps ahead to train for."""
         if self.horizon is not None:
             return self.horizon
-        if fh is None or not fh.is_relative:
+        if fh is None:
             return DEFAULT_HORIZON
-        return max(1, int(fh.to_numpy().max()))
+        return max(1, int(fh.to_relative(cutoff).to_numpy().max()))
 
     # ------------------------------------------------------------------------------ forecasting
 
@@ -251,9 +258,10 @@ class ExpLSTMForecaster(BaseForecaster):
             )
         columns = {p: _to_column(p, self.model_.alias) for p in probabilities}
         levels = {level for _, level in columns.values() if level is not None}
-        table = copy.copy(self.model_).predict(
-            to_table(self.history_), h=int(steps.max()), level=sorted(levels)
-        )
+        with _refuse_gaps():
+            table = copy.copy(self.model_).predict(
+                to_table(self.history_), h=int(steps.max()), level=sorted(levels)
+            )
         return {p: table[name].to_numpy()[steps - 1] for p, (name, _) in columns.items()}
 
     @classmethod
@@ -278,22 +286,21 @@ class ExpLSTMForecaster(BaseForecaster):
 
 def _train(model: ExpLSTM, table: pd.DataFrame, steps: int) -> ExpLSTM:
     """What a training leaves: weights and settings, without an engine and without the data."""
-    trained = copy.copy(model.fit(table, h=steps))
+    with _refuse_gaps():
+        trained = copy.copy(model.fit(table, h=steps))
     trained.panel_ = None
     return trained
 
 
 def to_table(y: pd.Series) -> pd.DataFrame:
-    """A series as a table of ``ds`` and ``y``; periods are dated by their start."""
-    index = y.index.to_timestamp() if isinstance(y.index, pd.PeriodIndex) else y.index
-    return pd.DataFrame({"ds": index, "y": y.to_numpy(dtype=np.float64)})
+    """A series as a table of ``ds`` and ``y``."""
+    return pd.DataFrame({"ds": y.index, "y": y.to_numpy(dtype=np.float64)})
 
 
 def to_long_table(y: pd.DataFrame) -> pd.DataFrame:
     """All columns of all instances as one long table, named by instance and column."""
     instances = y.index.droplevel(-1)
-    times = pd.Series(range(len(y)), index=y.index.get_level_values(-1), dtype=float)
-    dates = to_table(times)["ds"].to_numpy()
+    dates = y.index.get_level_values(-1).array
     return pd.concat(
         pd.DataFrame(
             {
@@ -306,10 +313,40 @@ def to_long_table(y: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _step_of(table: pd.DataFrame, freq: Freq | None) -> Freq | None:
-    """Integer dates count steps in sktime, whatever most of them are apart."""
-    counted = freq is None and pd.api.types.is_integer_dtype(table["ds"])
-    return 1 if counted else freq
+def _step_of(index: pd.Index, freq: Freq | None) -> Freq | None:
+    """The step of a series: integers and periods have their own in sktime, dates may show it.
+
+    Raises:
+        UsageError: ``freq`` is another step than sktime will count by.
+    """
+    if isinstance(index, pd.DatetimeIndex):
+        return index.freqstr if freq is None and len(index) == 1 else freq
+    step = _name_periods(index.freqstr) if isinstance(index, pd.PeriodIndex) else 1
+    own, given = parse_freq(step), parse_freq(step if freq is None else freq)
+    if (given.unit, given.n) != (own.unit, own.n):
+        raise UsageError(
+            "FREQ_TYPE",
+            f"freq={freq!r} is not the step of this index, by which sktime counts ({step!r}); "
+            f"leave freq out, and {FILL_IN}.",
+        )
+    return step
+
+
+def _name_periods(alias: str) -> str:
+    """The alias of the dates that such periods begin on."""
+    name = alias.split("-")[0]
+    return f"{name}S" if name[-1] in "MQY" else name
+
+
+@contextmanager
+def _refuse_gaps() -> Iterator[None]:
+    """Refuse gaps with what helps in sktime, where nothing takes ``fill``."""
+    try:
+        yield
+    except DataError as error:
+        if error.code not in ("DATA_GAP", "DATA_MIXED_FREQ"):
+            raise
+        raise DataError(error.code, f"{error.message.rpartition('; ')[0]}; {FILL_IN}.") from None
 
 
 def _to_column(probability: float, alias: str) -> tuple[str, float | None]:
