@@ -10,7 +10,7 @@ import pytest
 
 import explstm
 from bad_inputs.world import HEADER, World, check, text
-from explstm import ExpLSTM, search, study
+from explstm import ExpLSTM, search, study_storage
 from explstm.datasets import download
 from explstm.errors import TrainingError, UsageError
 from toy_study import open_toy
@@ -117,7 +117,8 @@ def clock_set_back(world: World) -> None:
         for path in Path(explstm.__file__).parent.rglob("*.py")
         if "time.time()" in path.read_text()
     ]
-    assert set(uses) <= {"server/jobs/workers.py"}, "the clock only dates what the service did"
+    service = {"server/jobs/keeping.py", "server/jobs/workers.py"}
+    assert set(uses) <= service, "the clock only dates what the service did"
 
 
 @check("F4")
@@ -147,7 +148,7 @@ def storage_locked(world: World) -> None:
     other.execute("BEGIN EXCLUSIVE")
     try:
         with world.monkeypatch.context() as patched:
-            patched.setattr(study, "BUSY_SECONDS", 0.1)
+            patched.setattr(study_storage, "BUSY_SECONDS", 0.1)
             locked = pytest.raises(UsageError, match=r"STUDY_UNREADABLE: .*tune\.db .*locked")
             with locked, open_toy(path):
                 pass
@@ -156,7 +157,7 @@ def storage_locked(world: World) -> None:
     assert path.read_bytes()[100:] == before[100:]
     data = world.write(text(HEADER, world.rows()))
     asked = ("tune", data, "--horizon", "2", "--storage", "mysql://host/db")
-    world.refuse_arguments("STUDY_STORAGE", "mysql://host/db", "sqlite:///", arguments=asked)
+    world.refuse_arguments("STUDY_STORAGE", "mysql://", "sqlite:///", arguments=asked)
 
 
 @check("I2")
@@ -177,8 +178,9 @@ def no_fork(world: World) -> None:
     source = {path: path.read_text() for path in Path(explstm.__file__).parent.rglob("*.py")}
     for path, code in source.items():
         assert "os.fork(" not in code and 'get_context("fork' not in code, path
-        made = code.count("get_context(")
-        assert made == code.count('get_context("spawn")'), path
+        if "from ray.train import get_context" not in code:  # which is no context of processes
+            made = code.count("get_context(")
+            assert made == code.count('get_context("spawn")'), path
         for word in ("multiprocessing.Process(", "multiprocessing.Pool(", "ProcessPoolExecutor()"):
             assert word not in code, path
 

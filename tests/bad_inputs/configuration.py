@@ -1,5 +1,6 @@
 """Lines B1 to B12: arguments and configuration."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -185,10 +186,9 @@ def framework_absent(world: World) -> None:
     for backend, extra in (("torch", "torch"), ("tensorflow", "tensorflow")):
         with world.monkeypatch.context() as patched:
             for module in ("torch", "keras", "tensorflow"):
-                patched.setitem(__import__("sys").modules, module, None)
-            patched.delitem(
-                __import__("sys").modules, f"explstm.models.{backend}_engine", raising=False
-            )
+                patched.setitem(sys.modules, module, None)
+            for module in [name for name in sys.modules if f"explstm.models.{backend}_" in name]:
+                patched.delitem(sys.modules, module)
             asked = (
                 "fit",
                 path,
