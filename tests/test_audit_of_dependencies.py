@@ -81,7 +81,27 @@ def test_the_service_decides_where_it_can_be_asked(lock):
         assert said == f"audit: no known holes in 2 pinned versions, by {url}\n"
     with serve_osv(FAMOUS | {("idna", "3.20")}) as url:
         code, _, complaint = run_audit(lock, url)
-    assert code == 1 and complaint == "audit: VULNERABLE idna: TEST-1, mended in 99.0\n"
+    assert code == 1 and complaint == "audit: VULNERABLE idna==3.20: TEST-1, mended in 99.0\n"
+
+
+@pytest.mark.parametrize(
+    ("bad", "markers"), [("3.1.5", ("<", ">=")), ("3.1.6", (">=", "<"))], ids=["first", "second"]
+)
+def test_every_version_of_a_package_is_looked_up_whatever_its_marker(tmp_path, bad, markers):
+    lock = tmp_path / "c.txt"
+    versions = ("3.1.5", "3.1.6")
+    lines = [
+        f"{name}=={version}; python_version {marker} '3.0'\n"
+        for name, version, marker in zip(("Jinja2", "jinja2"), versions, markers, strict=True)
+    ]
+    lock.write_text("".join(lines) + "idna==3.20\n")
+    with serve_osv(FAMOUS | {("jinja2", bad)}) as url:
+        code, said, complaint = run_audit(lock, url)
+    assert code == 1 and complaint.count("VULNERABLE") == 1 and f"=={bad}: TEST-1" in complaint
+    assert said == f"audit: 1 known hole in 3 pinned versions, by {url}\n"
+    code, said, complaint = run_audit(lock, NOWHERE)  # our list knows of 3.1.5
+    assert code == 1 and "VULNERABLE Jinja2==3.1.5: CVE-2025-27516" in complaint
+    assert "in 3 pinned versions" in said
 
 
 @pytest.mark.parametrize("silence", ["no server", "knows nothing", "error"])
@@ -129,7 +149,7 @@ def test_our_own_pins_have_no_hole_of_the_list():
 
 def test_the_list_is_well_formed_and_concerns_what_we_install():
     _, advisories = audit.load_advisories()
-    pins = {audit.canonicalize_name(name) for name in audit.read_pins(ROOT / "constraints.txt")}
+    pins = {audit.canonicalize_name(name) for name, _ in audit.read_pins(ROOT / "constraints.txt")}
     for known in advisories:
         assert known.package in pins and SpecifierSet(known.affected)
         assert known.id.startswith("CVE-") and known.source

@@ -18,6 +18,10 @@ SMALL = ["--set", "max_steps=2", "--set", "hidden_sizes=[4]"]
 ROWS = [f"2024-{month:02d}-01,{100 + month}" for month in range(1, 13)]
 
 
+LONG = 300 * "n"
+"""A name that no file system takes."""
+
+
 @pytest.fixture
 def file(tmp_path, monkeypatch) -> Path:
     """One year of one series; the current folder is that of the file."""
@@ -113,6 +117,14 @@ def test_json_is_one_object_with_the_forecast(file, capsys):
         ([*forecast(), "--set", "max_step=1"], 2, ["did you mean max_steps"]),
         ([*forecast(), "--out", "no/where"], 2, ["no"]),
         ([*forecast(), "--target-col", "z"], 3, ["'z'"]),
+        ([*forecast(), "--set", f"window={10**30}"], 2, [f"window={10**30}", "less than"]),
+        ([*forecast(), "--set", f"val_size={10**30}"], 2, [f"val_size={10**30}", "less than"]),
+        (["forecast", "sales.csv", "--horizon", "2", "--model", LONG], 4, [LONG, "does not exist"]),
+        ([*forecast(), "--out", LONG], 2, [LONG, "cannot be written"]),
+        (["export", LONG], 4, [LONG, "does not exist"]),
+        (["export", "--out", LONG], 2, [LONG, "cannot be written"]),
+        (["report", LONG], 2, [LONG, "is no run folder"]),
+        (["report", "sales.csv", "--out", LONG], 2, [LONG, "cannot be written"]),
         (["compare", "sales.csv", "--horizon", "40"], 3, ["series"]),
         (["benchmark", "m4-daily"], 2, ["m4-daily", "m4-weekly"]),
     ],

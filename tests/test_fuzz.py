@@ -11,6 +11,8 @@ TOOLS = Path(__file__).parents[1] / "tools"
 sys.path.insert(0, str(TOOLS))
 import fuzz_targets  # noqa: E402
 
+import fuzz  # noqa: E402
+
 CORPUS = Path(__file__).with_name("fuzz") / "corpus"
 INPUTS = sorted(path for path in CORPUS.glob("*/*") if path.is_file())
 
@@ -43,6 +45,26 @@ def test_a_target_tells_what_is_no_error_of_ours(monkeypatch):
     monkeypatch.setattr(fuzz_targets.reading, "parse_table", fail)
     with pytest.raises(KeyError):
         fuzz_targets.read_csv(b"\0ds,y\n1,1\n")
+
+
+@pytest.mark.parametrize(("seconds", "each"), [(1, 1), (2, 1), (60, 20)])
+def test_fuzzing_has_an_end(tmp_path, monkeypatch, seconds, each):
+    asked = []
+    monkeypatch.setattr(fuzz.subprocess, "call", lambda command: asked.append(command) or 0)
+    monkeypatch.setattr(
+        sys, "argv", ["fuzz", "--seconds", str(seconds), "--findings", str(tmp_path / "found")]
+    )
+    assert fuzz.main() == 0
+    assert len(asked) == 3 and all(f"-max_total_time={each}" in command for command in asked)
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1"])
+def test_fuzzing_for_no_time_is_refused(monkeypatch, capsys, seconds):
+    monkeypatch.setattr(fuzz.subprocess, "call", lambda _: pytest.fail("it was begun"))
+    monkeypatch.setattr(sys, "argv", ["fuzz", "--seconds", seconds])
+    with pytest.raises(SystemExit, match="2"):
+        fuzz.main()
+    assert "at least 1" in capsys.readouterr().err
 
 
 @pytest.mark.slow

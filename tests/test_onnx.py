@@ -1,6 +1,8 @@
 """Exported models: what ONNX Runtime computes, between our way in and out, is what we forecast."""
 
 import json
+import os
+import stat
 import sys
 
 import numpy as np
@@ -163,6 +165,34 @@ def test_what_cannot_be_exported_is_refused(tmp_path, capsys):
     assert "choose a file" in capsys.readouterr().err
     with pytest.raises(UsageError, match="no weights yet"):
         export_onnx(ExpLSTM(init="random"), tmp_path / "x.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes of a name")
+@pytest.mark.parametrize("through_link", [False, True])
+def test_what_is_no_file_is_never_replaced(tmp_path, capsys, through_link):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    out = tmp_path / "link" if through_link else pipe
+    if through_link:
+        out.symlink_to(pipe)
+    before = pipe.stat()
+    for more in ([], ["--force"]):
+        assert run(["export", "--out", str(out), *more]) == 2
+        assert "is no regular file; choose another place." in capsys.readouterr().err
+    with pytest.raises(UsageError, match="is no regular file"):
+        export_onnx(ExpLSTM(), out)
+    assert os.path.samestat(before, pipe.stat()) and stat.S_ISFIFO(pipe.stat().st_mode)
+    assert set(tmp_path.iterdir()) == {pipe, out}
+
+
+@pytest.mark.parametrize("end", ["/", "/.", "/.."])
+@pytest.mark.parametrize("more", [[], ["--force"]])
+def test_the_name_of_a_folder_is_no_place_for_a_file(tmp_path, capsys, end, more):
+    assert run(["export", "--out", f"{tmp_path}/new{end}", *more]) == 2
+    assert "is the name of a folder; choose a file." in capsys.readouterr().err
+    with pytest.raises(UsageError, match="is the name of a folder"):
+        export_onnx(ExpLSTM(), f"{tmp_path}/new{end}")
     assert list(tmp_path.iterdir()) == []
 
 

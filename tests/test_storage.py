@@ -10,7 +10,7 @@ import pytest
 
 from explstm import storage
 from explstm.errors import BusyError, ModelFileError
-from explstm.storage import hold_lock, parse_json, read_sealed, write_sealed
+from explstm.storage import hold_lock, parse_json, read_sealed, replace_file, write_sealed
 
 OLD = {"a.txt": b"old a", "b.txt": b"old b"}
 NEW = {"a.txt": b"new a, longer", "b.txt": b"new b"}
@@ -343,3 +343,54 @@ def test_json_from_a_stranger_is_refused(data):
 def test_json_of_modest_depth_is_read():
     data = b'{"a": ' + b"[" * 30 + b"]" * 30 + b"}"
     assert set(parse_json(data, "config.json")) == {"a"}
+
+
+# -------------------------------------------------------------------------------- single files
+
+
+def test_a_file_that_another_is_writing_is_not_touched(tmp_path, monkeypatch):
+    path = tmp_path / "f"
+    begun, go_on, failures = threading.Event(), threading.Event(), []
+
+    def wait_and_sync(descriptor):
+        if threading.current_thread() is not threading.main_thread():
+            begun.set()
+            assert go_on.wait(60)
+        fsync(descriptor)
+
+    def write():
+        try:
+            replace_file(path, b"first, and long")
+        except BaseException as error:
+            failures.append(error)
+
+    fsync = os.fsync
+    monkeypatch.setattr(storage.os, "fsync", wait_and_sync)
+    first = threading.Thread(target=write)
+    first.start()
+    try:
+        assert begun.wait(60)
+        with pytest.raises(BusyError, match="is being written by another"):
+            replace_file(path, b"second")
+        assert not path.exists()
+    finally:
+        go_on.set()
+        first.join()
+    assert failures == [] and path.read_bytes() == b"first, and long"
+    replace_file(path, b"second")
+    assert path.read_bytes() == b"second" and leftovers(tmp_path) == []
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes of a name")
+def test_only_a_regular_file_is_replaced(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    for name in ("pipe", "folder", "loop"):
+        with pytest.raises(FileExistsError, match="no regular file"):
+            replace_file(tmp_path / name, b"x")
+    assert {path.name for path in tmp_path.iterdir()} == {"pipe", "folder", "loop"}
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    for data in (b"old", b"new"):
+        replace_file(tmp_path / "link", data)
+        assert (tmp_path / "file").read_bytes() == data and (tmp_path / "link").is_symlink()

@@ -13,6 +13,7 @@ import argparse
 import json
 import subprocess
 import sys
+import tempfile
 import tomllib
 import urllib.request
 from dataclasses import dataclass
@@ -64,13 +65,13 @@ def load_accepted(path: Path = ADVISORIES) -> list[str]:
     return [entry["id"] for entry in tomllib.loads(path.read_text(encoding="utf-8"))["accepted"]]
 
 
-def read_pins(path: Path) -> dict[str, str]:
-    """The versions that a file of constraints pins, by package.
+def read_pins(path: Path) -> list[tuple[str, str]]:
+    """The packages and versions that a file of constraints pins, whatever their markers.
 
     Raises:
         ValueError: A line that is no pin, or a file without any.
     """
-    pins = {}
+    pins = []
     for line in path.read_text(encoding="utf-8").splitlines():
         text = line.partition("#")[0].strip()
         if not text:
@@ -82,7 +83,7 @@ def read_pins(path: Path) -> dict[str, str]:
         (pin, *more) = wanted.specifier or [None]
         if pin is None or more or pin.operator != "==" or "*" in pin.version:
             raise ValueError(f"{path.name}: {text!r} pins no version")
-        pins[wanted.name] = pin.version
+        pins.append((wanted.name, pin.version))
     if not pins:
         raise ValueError(f"{path.name} pins nothing")
     return pins
@@ -103,42 +104,75 @@ def why_silent(url: str) -> str | None:
 
 def audit_by_service(lock: Path, url: str) -> int:
     """Let pip-audit look up every pin."""
+    holes, looked_up = [], 0
+    for pins in split_rounds(read_pins(lock)):
+        found = ask_service(pins, url)
+        if found is None:
+            return UNKNOWN
+        holes += found
+        looked_up += len(pins)
+    return tell(holes, f"{looked_up} pinned versions, by {url}")
+
+
+def split_rounds(pins: list[tuple[str, str]]) -> list[dict[str, str]]:
+    """The pins without repetition, each package once in a round: pip-audit takes no more."""
+    rounds: list[dict[str, str]] = []
+    for name, version in dict.fromkeys((canonicalize_name(name), found) for name, found in pins):
+        free = next((pinned for pinned in rounds if name not in pinned), None)
+        if free is None:
+            rounds.append(free := {})
+        free[name] = version
+    return rounds
+
+
+def ask_service(pins: dict[str, str], url: str) -> list[str] | None:
+    """The holes of some pins in words; None, with the reason on standard error, if not all told."""
+    with tempfile.TemporaryDirectory() as aside:
+        # Without markers, for those that concern another system are looked up too.
+        plain = Path(aside) / "pins.txt"
+        plain.write_text("".join(f"{name}=={pins[name]}\n" for name in pins), encoding="utf-8")
+        done = run_pip_audit(plain, url)
+    try:
+        found = {
+            canonicalize_name(entry["name"]): entry["vulns"]
+            for entry in json.loads(done.stdout)["dependencies"]
+        }
+    except (ValueError, LookupError, TypeError):
+        print(f"audit: pip-audit failed:\n{done.stderr}", file=sys.stderr)
+        return None
+    if lacking := set(pins) - set(found):
+        print(f"audit: pip-audit left out {', '.join(sorted(lacking))}", file=sys.stderr)
+        return None
+    holes = [
+        f"{name}=={pins[name]}: {hole['id']}, mended in "
+        f"{', '.join(hole['fix_versions']) or 'no version'}"
+        for name in pins
+        for hole in found[name]
+    ]
+    if not holes and done.returncode != CLEAN:
+        print(f"audit: pip-audit failed:\n{done.stderr}", file=sys.stderr)
+        return None
+    return holes
+
+
+def run_pip_audit(lock: Path, url: str) -> subprocess.CompletedProcess[str]:
+    """Let pip-audit look up a file of pins as it is."""
     asked = (
         *(sys.executable, "-m", "pip_audit", "--requirement", str(lock), "--no-deps"),
         *("--disable-pip", "--strict", "--progress-spinner", "off", "--format", "json"),
         *("--vulnerability-service", "osv", "--osv-url", url),
         *(f"--ignore-vuln={known}" for known in load_accepted()),
     )
-    done = subprocess.run(asked, capture_output=True, text=True)
-    try:
-        found = {entry["name"]: entry["vulns"] for entry in json.loads(done.stdout)["dependencies"]}
-    except (ValueError, LookupError, TypeError):
-        print(f"audit: pip-audit failed:\n{done.stderr}", file=sys.stderr)
-        return UNKNOWN
-    lacking = {canonicalize_name(name) for name in read_pins(lock)} - {
-        canonicalize_name(name) for name in found
-    }
-    if lacking:
-        print(f"audit: pip-audit left out {', '.join(sorted(lacking))}", file=sys.stderr)
-        return UNKNOWN
-    holes = [
-        f"{name}: {hole['id']}, mended in {', '.join(hole['fix_versions']) or 'no version'}"
-        for name, vulns in found.items()
-        for hole in vulns
-    ]
-    if not holes and done.returncode != CLEAN:
-        print(f"audit: pip-audit failed:\n{done.stderr}", file=sys.stderr)
-        return UNKNOWN
-    return tell(holes, f"{len(found)} pinned versions, by {url}")
+    return subprocess.run(asked, capture_output=True, text=True)
 
 
 def audit_by_list(lock: Path) -> int:
     """Hold every pin against our own list."""
     as_of, advisories = load_advisories()
-    pins = read_pins(lock)
+    pins = list(dict.fromkeys(read_pins(lock)))
     holes = [
         f"{name}=={version}: {known.id} ({known.source}), in versions {known.affected}"
-        for name, version in pins.items()
+        for name, version in pins
         for known in advisories
         if known.concerns(name, version)
     ]

@@ -34,8 +34,11 @@ def main() -> int:
     if sys.argv[1:2] == [INSIDE]:
         return _fuzz(*sys.argv[2:])
     arguments = parser.parse_args()
+    if arguments.seconds < 1:
+        parser.error(f"--seconds {arguments.seconds} is no time to fuzz in; give at least 1")
     arguments.findings.mkdir(exist_ok=True)
     targets = arguments.targets or NAMES
+    each = max(1, arguments.seconds // len(targets))  # 0 would be without end
     with tempfile.TemporaryDirectory() as aside:
         codes = [
             subprocess.call(
@@ -43,7 +46,7 @@ def main() -> int:
                     *(sys.executable, __file__, INSIDE, name),
                     *([] if arguments.keep else [aside]),  # the first folder takes the new inputs
                     str(CORPUS / name),
-                    f"-max_total_time={arguments.seconds // len(targets)}",
+                    f"-max_total_time={each}",
                     f"-seed={arguments.seed}",
                     f"-max_len={LONGEST[name]}",
                     f"-rss_limit_mb={MEMORY_MB}",

@@ -19,7 +19,9 @@ ScheduleName = Literal["constant", "cosine", "one_cycle", "reduce_on_plateau"]
 BackendName = Literal["numpy", "torch", "tensorflow"]
 
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-PositiveInt = Annotated[int, Field(ge=1)]
+LARGEST = 10**12
+"""Of any number of steps, series or batches: NumPy's integers hold what is computed from it."""
+PositiveInt = Annotated[int, Field(ge=1, le=LARGEST)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -84,9 +86,9 @@ class TrainingConfig(Configuration):
     loss: LossName = "pinball"
     huber_delta: PositiveFloat = 1.0
     clip_norm: PositiveFloat = 1.0
-    val_size: Annotated[int, Field(ge=0)] = 0
+    val_size: Annotated[int, Field(ge=0, le=LARGEST)] = 0
     val_check_steps: PositiveInt = 50
-    early_stop_patience: Annotated[int, Field(ge=-1)] = -1
+    early_stop_patience: Annotated[int, Field(ge=-1, le=LARGEST)] = -1
     window: PositiveInt = 128
     warm_up: PositiveInt = 3
     reflection: Annotated[float, Field(ge=0, le=0.5)] = 0.5

@@ -208,6 +208,12 @@ class ExpLSTM(Parameters):
                     "CONFIG_VALUE",
                     f"{name}={getattr(self, name)!r} cannot be used; pass {example}.",
                 )
+        if any("\ud800" <= sign <= "\udfff" for sign in self.alias):
+            raise UsageError(
+                "CONFIG_VALUE",
+                f"alias={self.alias!r} cannot be used: half a surrogate pair is no sign of UTF-8, "
+                "in which tables are written; pass the name of a column, such as 'ExpLSTM'.",
+            )
 
     # --------------------------------------------------------------------------------- training
 

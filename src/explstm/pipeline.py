@@ -24,7 +24,7 @@ from explstm.forecaster import TRAINING_FIELDS, ExpLSTM
 from explstm.frame import Panel, drop_last, keep_steps, panel_frame
 from explstm.metrics import evaluate_forecast
 from explstm.options import DataOptions
-from explstm.runfolder import RECORD, RunFolder, describe_run, find_run, open_run
+from explstm.runfolder import RECORD, RunFolder, describe_run, find_run, holds_record, open_run
 from explstm.windows import earliest_end, is_seen
 
 if TYPE_CHECKING:
@@ -263,7 +263,7 @@ def new_model(backend: str | None, seed: int, settings: Mapping[str, Any]) -> Ex
 def find_model(path: Path) -> Path:
     """The model folder itself, or the one within a run folder."""
     path = find_run(path)
-    return path / MODEL if (path / RECORD).is_file() else path
+    return path / MODEL if holds_record(path) else path
 
 
 def join_tables(history: pd.DataFrame, forecast: pd.DataFrame, horizon: int) -> pd.DataFrame:

@@ -110,9 +110,15 @@ def open_run(path: Path, *, force: bool = False) -> Iterator[RunFolder]:
 
 def find_run(path: Path) -> Path:
     """The run folder of a name: where a kill came as it was being replaced, the older one."""
-    if path.exists() or not _sibling(path, "replaced").is_dir():
+    # Unlike the methods of Path, these functions find nothing under a name that is too long.
+    if os.path.exists(path) or not os.path.isdir(_sibling(path, "replaced")):
         return path
     return _sibling(path, "replaced")
+
+
+def holds_record(path: Path) -> bool:
+    """Whether a path leads to a run folder."""
+    return os.path.isfile(path / RECORD)
 
 
 def describe_run(

@@ -12,6 +12,7 @@ than the caller allows, and parses JSON with limits. SHA-256 gives integrity, no
 """
 
 import contextlib
+import errno
 import hashlib
 import json
 import math
@@ -271,18 +272,35 @@ def replace_file(path: Path, data: bytes) -> None:
     """Write a file under its name as a whole or not at all; an older one is replaced.
 
     Raises:
-        OSError: It cannot be written; what stood there is intact.
+        OSError: It cannot be written, or a folder, device or pipe has the name; what stood there
+            is intact.
+        BusyError: Another process is writing it.
     """
     path = Path(os.path.realpath(path))
-    aside = _sibling(path, "writing")
+    with hold_lock(path):
+        if not is_replaceable(path):
+            raise FileExistsError(errno.EEXIST, "it exists and is no regular file", str(path))
+        aside = _sibling(path, "writing")
+        try:
+            _write_new(aside, data, 0o666)
+            os.replace(aside, path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                aside.unlink(missing_ok=True)
+            raise
+        sync_folder(path.parent)
+
+
+def is_replaceable(path: Path) -> bool:
+    """Whether a path leads to nothing or to a regular file, not to a folder, device or pipe.
+
+    Raises:
+        OSError: It cannot be found out.
+    """
     try:
-        _write_new(aside, data, 0o666)
-        os.replace(aside, path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            aside.unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
+        return stat.S_ISREG(os.lstat(os.path.realpath(path)).st_mode)
+    except FileNotFoundError:
+        return True
 
 
 def sync_folder(path: Path) -> None:

@@ -312,7 +312,8 @@ def export(
             help="Saved model, or the run folder of explstm fit; the pretrained one by default."
         ),
     ] = None,
-    out: Annotated[Path, typer.Option(help="File to make.")] = Path("explstm-model.onnx"),
+    # A path would lose the slash that tells a folder.
+    out: Annotated[str, typer.Option(metavar="PATH", help="File to make.")] = "explstm-model.onnx",
     force: Annotated[bool, typer.Option("--force", help="Replace an older file.")] = False,
     as_json: Json = False,
     debug: Debug = False,
@@ -321,4 +322,4 @@ def export(
     from explstm.commands.export import export_model
 
     about = export_model(model, out, force=force)
-    Screen(as_json).show_export(about, out)
+    Screen(as_json).show_export(about, Path(out))

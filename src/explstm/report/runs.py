@@ -21,7 +21,7 @@ from explstm.errors import DataError, ModelFileError, UsageError
 from explstm.frame import Panel
 from explstm.options import DataOptions
 from explstm.parsing import name_cells, parse_dates, quote
-from explstm.runfolder import PACKAGE, RECORD, describe_file, find_run
+from explstm.runfolder import PACKAGE, RECORD, describe_file, find_run, holds_record
 from explstm.spreadsheets import restore
 from explstm.storage import MAX_JSON_BYTES, parse_json, read_regular
 
@@ -183,7 +183,7 @@ def read_run(path: Path) -> Run:
         DataError: What it says of itself is damaged.
     """
     path = find_run(path)
-    if not (path / RECORD).is_file():
+    if not holds_record(path):
         raise UsageError(
             "REPORT_NO_RUN",
             f"{path} is no run folder (it holds no {RECORD}); {_say_remedy()}",
