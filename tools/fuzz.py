@@ -20,7 +20,7 @@ CORPUS = ROOT / "tests" / "fuzz" / "corpus"
 NAMES = ("csv", "model", "configuration")
 LONGEST = {"csv": 2000, "model": 6000, "configuration": 2000}
 INSIDE = "inside"
-MEMORY_MB, INPUT_SECONDS = 1024, 10
+MEMORY_MB, INPUT_SECONDS = 1024, 60
 
 
 def main() -> int:
