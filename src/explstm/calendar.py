@@ -312,7 +312,8 @@ def infer_freq(
     if time_zone is None and ticks % _DAY_TICKS:
         return _name_ticks(ticks)
     step = ticks // _DAY_TICKS
-    if time_zone is not None:  # where some days have 23 or 25 hours
+    # Some local days have 23 or 25 hours, and nanoseconds do not count the longest steps.
+    if time_zone is not None or step >= _LONGEST_TICKS.astype(int):
         step = _most_common(np.diff(ds.astype("M8[D]"))[within] for ds, within in walk())
     # Four weeks look like a month until the day drifts; some thousand dates tell.
     some_S = to_local(ds_S[:10_000], Rule("day", 1), time_zone)
