@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from explstm.calendar import Dates
-from explstm.errors import BackendNotInstalledError, DataError
+from explstm.errors import BackendNotInstalledError, DataError, tell_reason
 from explstm.parsing import quote
 from explstm.tables import MAX_ID, choose_columns, take_columns
 
@@ -79,8 +79,9 @@ def read_parquet(data: bytes, where: str, columns: tuple[str, str, str]) -> pd.D
         raise MemoryError from None
     # LookupError: a time zone that nobody knows.
     except (pa.ArrowException, OSError, LookupError, UnicodeError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise DataError("DATA_CORRUPT", f"{where} is damaged: {reason}; export it again.") from None
+        raise DataError(
+            "DATA_CORRUPT", f"{where} is damaged: {tell_reason(error)}; export it again."
+        ) from None
 
 
 def is_text(kind: Any) -> bool:

@@ -75,3 +75,8 @@ class BusyError(ExpLSTMError):
     """Another process holds the folder."""
 
     exit_code = 7
+
+
+def tell_reason(error: BaseException) -> str:
+    """What an error of another package says, on one line of at most 200 signs."""
+    return " ".join(str(error).split())[:200]

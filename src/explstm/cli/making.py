@@ -21,6 +21,7 @@ from explstm.cli.arguments import (
     spread_options,
 )
 from explstm.cli.parts import (
+    CLUSTER,
     Address,
     Checkpoints,
     Engine,
@@ -212,7 +213,7 @@ def tune(
     address: Annotated[
         str | None,
         typer.Option(
-            help="Ray cluster that runs, host:port; begun on this machine if not given.",
+            help=CLUSTER,
             rich_help_panel=TRIALS,
         ),
     ] = None,

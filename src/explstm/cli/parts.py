@@ -20,6 +20,7 @@ Engine = Annotated[
         rich_help_panel=PANEL,
     ),
 ]
+CLUSTER = "Ray cluster that runs, host:port; begun on this machine if not given."
 Workers = Annotated[
     int | None,
     typer.Option(min=1, help="Parts at once; all cores if not given.", rich_help_panel=PANEL),
@@ -27,7 +28,7 @@ Workers = Annotated[
 Address = Annotated[
     str | None,
     typer.Option(
-        help="Ray cluster that runs, host:port; begun on this machine if not given.",
+        help=CLUSTER,
         rich_help_panel=PANEL,
     ),
 ]
@@ -53,7 +54,7 @@ TeamWorkers = Annotated[
 TeamAddress = Annotated[
     str | None,
     typer.Option(
-        help="Ray cluster that runs, host:port; begun on this machine if not given.",
+        help=CLUSTER,
         rich_help_panel=TEAM,
     ),
 ]

@@ -1,7 +1,6 @@
 """``explstm fit --engine ray``: a folder of Parquet in, a model trained by several workers out."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +70,7 @@ def fit_dataset(
             on_step=on_step,
         )
         made.model.save(run.path / MODEL)
-        log = pd.DataFrame([asdict(row) for row in made.model.training_log_])
+        log = pd.DataFrame(made.model.training_log_)
         run.write_table("training.csv", log)
         run.write_table(DEAD_LETTERS, made.set_aside)
         run.write_table(RAN, made.ran)

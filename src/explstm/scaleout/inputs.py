@@ -19,7 +19,7 @@ from urllib.parse import unquote
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from explstm.errors import DataError
+from explstm.errors import DataError, tell_reason
 from explstm.parsing import quote
 from explstm.runfolder import describe_file
 from explstm.tables import check_names
@@ -110,9 +110,8 @@ def open_parquet(path: Path) -> Iterator[pq.ParquetFile]:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             yield file
     except (pa.ArrowException, OSError) as error:
-        reason = " ".join(str(error).split())[:200]
         raise DataError(
-            "DATA_CORRUPT", f"it is damaged or no Parquet: {reason}; export it again."
+            "DATA_CORRUPT", f"it is damaged or no Parquet: {tell_reason(error)}; export it again."
         ) from None
 
 

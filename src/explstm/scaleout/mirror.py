@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from explstm.checkpoint import KEPT, NAME, list_checkpoints
-from explstm.errors import BackendNotInstalledError, ModelFileError, UsageError
+from explstm.errors import BackendNotInstalledError, ModelFileError, UsageError, tell_reason
 from explstm.storage import MANIFEST
 
 
@@ -111,9 +111,8 @@ class Mirror:
         try:
             yield
         except Exception as error:
-            reason = " ".join(str(error).split())[:200]
             raise ModelFileError(
                 "CHECKPOINT_URL",
-                f"{self.url} cannot be read or written ({type(error).__name__}: {reason}); check "
-                "the place and the rights there, and resume.",
+                f"{self.url} cannot be read or written ({type(error).__name__}: "
+                f"{tell_reason(error)}); check the place and the rights there, and resume.",
             ) from None

@@ -22,7 +22,7 @@ from typing import Any
 
 from explstm import __version__
 from explstm.apart import one_thread, set_environment
-from explstm.errors import BackendNotInstalledError, ExpLSTMError, UsageError
+from explstm.errors import BackendNotInstalledError, ExpLSTMError, UsageError, tell_reason
 from explstm.scaleout.engines import Lost, do_task
 
 OBJECT_STORE_BYTES = 200 * 2**20
@@ -150,11 +150,10 @@ def _init_local(ray: Any, workers: int | None, folder: Path) -> None:
                 **QUIET,
             )
     except Exception as error:  # of many classes, some of them plain
-        reason = " ".join(str(error).split())[:200]
         raise ExpLSTMError(
             "CLUSTER_FAILED",
-            f"Ray could not begin a cluster on this machine ({reason}); see that it has memory and "
-            "is not overloaded, and run again, or use the engine local.",
+            f"Ray could not begin a cluster on this machine ({tell_reason(error)}); see that "
+            "it has memory and is not overloaded, and run again, or use the engine local.",
         ) from None
 
 
@@ -167,11 +166,11 @@ def _join_cluster(ray: Any, address: str) -> Iterator[None]:
             with _keep_handlers():
                 ray.init(address, **QUIET)
         except Exception as error:  # of many classes, some of them private
-            reason = " ".join(str(error).split())[:200]
             raise UsageError(
                 "CLUSTER_UNREACHABLE",
-                f"no Ray cluster answers at {address} ({type(error).__name__}: {reason}); check "
-                "the address, and that RAY_AUTH_TOKEN_PATH names the token of the cluster.",
+                f"no Ray cluster answers at {address} ({type(error).__name__}: "
+                f"{tell_reason(error)}); check the address, and that "
+                "RAY_AUTH_TOKEN_PATH names the token of the cluster.",
             ) from None
         try:
             yield
