@@ -50,7 +50,6 @@ def store(server):
 def page(request, browser, server, store):
     width, scheme = getattr(request, "param", SCREENS[0])
     page = open_page(browser, width, scheme)
-    page.set_default_timeout(20_000)
     page.goto(server.address)
     page.wait_for_selector("[data-sample]")
     yield page
@@ -573,6 +572,23 @@ def test_what_was_fine_tuned_follows_the_series_and_goes_with_the_horizon(page):
     page.fill("#horizon", "3")
     wait_for_lines(page)
     assert page.locator("#jobs .job").count() == 0
+
+
+def test_what_is_begun_before_the_new_forecast_is_there_is_laid_over_it(page):
+    choose_sample(page, "air-passengers")
+    forecasts, jobs = [], []
+    page.route("**/api/v1/forecast", lambda route: forecasts.append(route))
+    page.route("**/api/v1/jobs", lambda route: jobs.append(route))
+    page.fill("#horizon", "6")
+    card = begin(page, "torch")
+    while not forecasts or not jobs:
+        page.wait_for_timeout(20)
+    assert [route.request.post_data_json["h"] for route in (*forecasts, *jobs)] == [6, 6]
+    forecasts[0].continue_()
+    wait_for_forecast(page)
+    jobs[0].continue_()
+    page.wait_for_selector(f"{card}[data-state=done]")
+    wait_for_lines(page, TORCH)
 
 
 def test_fine_tuning_is_cancelled(page, store):
