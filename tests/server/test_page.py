@@ -15,7 +15,8 @@ from explstm import ExpLSTM
 from explstm.datasets import load_air_passengers
 
 pytest.importorskip("uvicorn", reason="the extra is not installed: explstm[serve]")
-SCREENS = [(1440, "light"), (1440, "dark"), (390, "light"), (390, "dark")]
+# Both widths and both colours: one says nothing of the other.
+SCREENS = [(1440, "light"), (390, "dark")]
 HOSTILE = "<img src=x onerror=alert(1)>"
 TORCH, TENSORFLOW = "Fine-tuned, PyTorch", "Fine-tuned, TensorFlow"
 LEVELS = ("lo-80", "hi-80", "lo-95", "hi-95")
@@ -776,7 +777,7 @@ def test_steps_are_as_many_as_were_asked_for(page, server):
 # ------------------------------------------------------------------------------- theme and reloads
 
 
-@pytest.mark.parametrize("page", [(1440, "light"), (390, "dark")], indirect=True, ids=str)
+@pytest.mark.parametrize("page", SCREENS, indirect=True, ids=str)
 def test_the_theme_is_chosen_and_stays(page):
     system = page.evaluate("document.documentElement.dataset.theme")
     other = {"light": "dark", "dark": "light"}[system]
