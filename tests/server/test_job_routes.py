@@ -209,7 +209,9 @@ def test_a_job_is_deleted_once_it_has_ended(service, client):
     wait(client, job_id, ["running"])
     refused = client.delete(f"{JOBS}/{job_id}")
     assert refused.status_code == 409 and "cancel it first" in refused.json()["error"]["message"]
-    assert 'explstm_jobs{state="running"} 1.0' in httpx.get(f"{service.url}/metrics", timeout=60).text
+    assert (
+        'explstm_jobs{state="running"} 1.0' in httpx.get(f"{service.url}/metrics", timeout=60).text
+    )
     client.post(f"{JOBS}/{job_id}/cancel")
     wait(client, job_id)
     assert (service.data / "jobs" / job_id).is_dir()
@@ -218,7 +220,9 @@ def test_a_job_is_deleted_once_it_has_ended(service, client):
     assert not (service.data / "jobs" / job_id).exists()
     assert client.get(f"{JOBS}/{job_id}").status_code == 404
     assert client.delete(f"{JOBS}/{job_id}").status_code == 404
-    assert 'explstm_jobs{state="running"} 0.0' in httpx.get(f"{service.url}/metrics", timeout=60).text
+    assert (
+        'explstm_jobs{state="running"} 0.0' in httpx.get(f"{service.url}/metrics", timeout=60).text
+    )
 
 
 def test_a_full_queue_says_when_to_come_back(client):

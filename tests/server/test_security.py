@@ -53,7 +53,10 @@ def test_a_client_without_the_token_is_not(service: Live, shown: str) -> None:
     assert TOKEN not in answer.text
     paths = ("metrics", "limits", "samples", "jobs", f"jobs/{'x' * 22}", f"data/{'x' * 22}/series")
     for path in ("/metrics", *(f"/api/v1/{path}" for path in paths[1:])):
-        assert httpx.get(service.url + path, headers={"authorization": shown}, timeout=60).status_code == 401
+        assert (
+            httpx.get(service.url + path, headers={"authorization": shown}, timeout=60).status_code
+            == 401
+        )
     for path in ("/healthz", "/readyz", "/docs", "/api/v1/openapi.json"):
         assert httpx.get(service.url + path, timeout=60).status_code == 200
 
