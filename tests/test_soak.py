@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
-import soak  # noqa: E402
+import soak
 
 
 @pytest.fixture
