@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import wait
 from typing import Any
@@ -223,7 +223,7 @@ class Forecaster:
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
         self._settings, self._metrics = settings, metrics
         self._lanes = [Lane(settings, 0) for _ in range(settings.forecasters)]
-        self._idle = len(self._lanes)
+        self._in_lanes = 0
         self._orders: deque[tuple[Order, asyncio.Future[bytes]]] = deque()
         self._come = asyncio.Condition()
         self._tasks = [asyncio.create_task(self._serve(lane)) for lane in self._lanes]
@@ -239,23 +239,30 @@ class Forecaster:
         future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self._orders.append((order, future))
         async with self._come:
-            self._come.notify()
+            self._come.notify_all()
         return await future
 
     async def _serve(self, lane: Lane) -> None:
         while True:
-            async with self._come:
-                await self._come.wait_for(lambda: self._orders)
-            await asyncio.sleep(self._settings.gather_seconds)
-            share = -(-len(self._orders) // max(self._idle, 1))
-            taken = [self._orders.popleft() for _ in range(min(share, MOST_TOGETHER))]
-            if not taken:
-                continue
-            self._idle -= 1
+            taken = await self._take()
+            self._in_lanes += len(taken)
             try:
                 await self._answer(lane, taken)
             finally:
-                self._idle += 1
+                self._in_lanes -= len(taken)
+
+    async def _take(self) -> list[tuple[Order, asyncio.Future[bytes]]]:
+        """A lane's share of all orders: as soon as so many wait, or what waits a moment later."""
+        async with self._come:
+            await self._come.wait_for(lambda: self._orders)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._settings.gather_seconds):
+                    await self._come.wait_for(lambda: len(self._orders) >= self._share())
+            most = min(self._share(), len(self._orders), MOST_TOGETHER)
+            return [self._orders.popleft() for _ in range(most)]
+
+    def _share(self) -> int:
+        return -(-(len(self._orders) + self._in_lanes) // len(self._lanes))
 
     async def _answer(
         self, lane: Lane, taken: Sequence[tuple[Order, asyncio.Future[bytes]]]
