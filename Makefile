@@ -13,10 +13,13 @@
 #   make clean   remove what the targets above made
 
 PYTHON ?= python3
-PYTEST_ARGS ?= -q -n 2 --dist loadscope
+# Three processes on two cores, for many tests wait; tests/conftest.py says which modules go first.
+PYTEST_ARGS ?= -q -n 3 --dist loadscope --no-loadscope-reorder
 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
+# pip compiles on one core. Some files are for another Python, which is no failure.
+COMPILE := -$(BIN)/python -m compileall -qq -j 0 -x '/tests?/' .venv/lib
 RUNS := .venv/.runs
 TESTS := .venv/.tests
 
@@ -71,10 +74,12 @@ $(RUNS): pyproject.toml constraints.txt
 	  || { echo "Python 3.11 to 3.13 is needed: make PYTHON=/path/to/python3.12 ..."; exit 1; }
 	rm -rf .venv
 	$(PYTHON) -m venv .venv
-	$(PIP) install -c constraints.txt torch==2.13.0
-	$(PIP) install -c constraints.txt -e '.[torch,tensorflow,metrics,plots]'
+	$(PIP) install --no-compile -c constraints.txt torch==2.13.0
+	$(PIP) install --no-compile -c constraints.txt -e '.[torch,tensorflow,metrics,plots]'
+	$(COMPILE)
 	touch $@
 
 $(TESTS): $(RUNS)
-	$(PIP) install -c constraints.txt -e '.[all,dev,ray,postgresql]'
+	$(PIP) install --no-compile -c constraints.txt -e '.[all,dev,ray,postgresql]'
+	$(COMPILE)
 	touch $@

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+PATIENCE = 120  # seconds until something is held never to happen: trainings, and a busy machine
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 
 
@@ -40,6 +41,7 @@ def open_browser() -> Iterator[Any]:
 def open_page(browser: Any, width: int = 1440, scheme: str = "light") -> Any:
     """A page; ``asked`` are the addresses it asks for, ``said`` is whatever it complains of."""
     page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    page.set_default_timeout(1000 * PATIENCE)
     page.asked, page.said = [], []
     page.on("request", lambda asked: page.asked.append(asked.url))
     page.on("console", lambda message: page.said.append(message.text))
@@ -48,9 +50,9 @@ def open_page(browser: Any, width: int = 1440, scheme: str = "light") -> Any:
     return page
 
 
-def wait_until(page: Any, condition: str, seconds: float = 20) -> None:
+def wait_until(page: Any, condition: str) -> None:
     """As wait_for_function, which would need the policy to allow eval."""
-    until = time.monotonic() + seconds
+    until = time.monotonic() + PATIENCE
     while not page.evaluate(condition):
         assert time.monotonic() < until, condition
         page.wait_for_timeout(20)

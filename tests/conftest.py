@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+from pathlib import Path
 
 # Before the frameworks are imported: they read these once. One thread each keeps parallel test
 # processes from crowding each other out, and makes sums add up in one order.
@@ -24,9 +25,47 @@ from hypothesis import settings
 
 from databases import serve_postgresql
 
+LONGEST = (
+    "scaleout/test_train_on_ray",
+    "test_notebooks",
+    "server/test_job_kill",
+    "test_sktime",
+    "test_docs",
+    "scaleout/test_ray",
+    "server/test_openapi",
+    "server/test_page",
+    "scaleout/test_kills",
+    "test_faults",
+    "test_bad_inputs",
+    "scaleout/test_trials",
+    "server/test_workers",
+    "test_cli",
+    "contract/test_training",
+    "scaleout/test_engines",
+    "server/test_page_service",
+    "test_report",
+    "server/test_lanes",
+    "server/test_job_routes",
+    "server/test_protocol",
+    "test_training",
+    "scaleout/test_command",
+    "server/test_job_openapi",
+)
+"""Modules of more than half a minute; two that begin clusters do not follow one another."""
+
 settings.register_profile("explstm", derandomize=True, deadline=None, max_examples=50)
 settings.register_profile("hunt", deadline=None, derandomize=False, max_examples=5000)
 settings.load_profile("explstm")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Let each process of several take the longest modules first: none is left with one at last."""
+    if not hasattr(config, "workerinput"):
+        return
+    here = Path(__file__).parent
+    places = {name: place for place, name in enumerate(LONGEST)}
+    name_of = lambda item: item.path.relative_to(here).with_suffix("").as_posix()  # noqa: E731
+    items.sort(key=lambda item: places.get(name_of(item), len(LONGEST)))
 
 
 @pytest.fixture(autouse=True)

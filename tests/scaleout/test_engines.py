@@ -135,4 +135,4 @@ def test_a_worker_ends_with_the_process_that_started_it(tmp_path):
     finally:
         process.kill()
         process.wait()
-    assert workers and not psutil.wait_procs(workers, timeout=30)[1]
+    assert workers and not psutil.wait_procs(workers, timeout=120)[1]

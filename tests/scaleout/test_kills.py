@@ -94,7 +94,7 @@ def test_a_killed_driver_is_gone_on_with(data, whole, tmp_path, engine, stage):
         workers = find_workers(process, engine)
         process.kill()
         process.wait()
-        assert not psutil.wait_procs(workers, timeout=30)[1]  # they end by themselves
+        assert not psutil.wait_procs(workers, timeout=120)[1]  # they end by themselves
     done = {path: path.stat().st_mtime_ns for path in out.glob("forecast/*.parquet")}
     batch = toy_parts.forecast_toy(data, out, engine)
     assert batch.n_before >= len(done) - 2  # a part may be in place and its record not
@@ -119,7 +119,7 @@ def test_a_command_that_is_interrupted_ends_its_workers_and_can_go_on(
     process.send_signal(number)
     _, told = process.communicate(timeout=60)
     assert process.returncode == code and "Traceback" not in told
-    assert not psutil.wait_procs(workers, timeout=30)[1]
+    assert not psutil.wait_procs(workers, timeout=120)[1]
     assert toy_parts.forecast_toy(data, out, "local").n_before >= 2
     assert read_bytes(out) == whole
 

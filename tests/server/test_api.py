@@ -330,11 +330,11 @@ def test_a_quick_backtest_takes_as_many_windows_as_the_data_allow(client: httpx.
 
 
 def test_what_is_there_and_what_is_not(service: Live, client: httpx.Client) -> None:
-    assert httpx.get(f"{service.url}/healthz").json() == {"status": "ok"}
-    assert httpx.get(f"{service.url}/readyz").json() == {"status": "ok"}
+    assert httpx.get(f"{service.url}/healthz", timeout=60).json() == {"status": "ok"}
+    assert httpx.get(f"{service.url}/readyz", timeout=60).json() == {"status": "ok"}
     assert client.get("/nothing").json()["error"]["code"] == "NOT_FOUND"
     assert client.put("/forecast").status_code == 405
-    metrics = httpx.get(f"{service.url}/metrics").text
+    metrics = httpx.get(f"{service.url}/metrics", timeout=60).text
     assert 'explstm_requests_total{method="GET",route="/healthz",status="200"}' in metrics
     assert "nothing" not in metrics, "what clients make up does not become a label"
     limits = client.get("/limits").json()
@@ -344,9 +344,9 @@ def test_what_is_there_and_what_is_not(service: Live, client: httpx.Client) -> N
 
 
 def test_the_description_is_a_page_that_needs_nothing_from_elsewhere(service: Live) -> None:
-    page = httpx.get(f"{service.url}/docs")
+    page = httpx.get(f"{service.url}/docs", timeout=60)
     assert page.status_code == 200 and "/api/v1/forecast" in page.text
     assert "<script" not in page.text and "style=" not in page.text
     assert "http://" not in page.text and "https://" not in page.text
-    style = httpx.get(f"{service.url}/docs.css")
+    style = httpx.get(f"{service.url}/docs.css", timeout=60)
     assert style.headers["content-type"].startswith("text/css")

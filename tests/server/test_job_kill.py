@@ -48,7 +48,7 @@ class Server:
         left = self.children()
         self.live.process.kill()
         self.live.process.wait()
-        _, alive = psutil.wait_procs(left, timeout=20)
+        _, alive = psutil.wait_procs(left, timeout=120)
         assert not alive
 
 
@@ -56,7 +56,7 @@ class Server:
 def open_server(folder: Path) -> Iterator[Server]:
     with (
         start(folder, forecasters=1, readers=1) as live,
-        httpx.Client(base_url=f"{live.url}/api/v1", timeout=30) as client,
+        httpx.Client(base_url=f"{live.url}/api/v1", timeout=60) as client,
     ):
         yield Server(live, client)
 

@@ -26,8 +26,8 @@ def service(tmp_path_factory):
 @pytest.fixture(scope="module")
 def ended(service) -> str:
     jobs = f"{service.url}/api/v1/jobs"
-    job_id = httpx.post(jobs, json=QUICK).json()["id"]
-    while httpx.get(f"{jobs}/{job_id}").json()["state"] in ("queued", "running"):
+    job_id = httpx.post(jobs, json=QUICK, timeout=60).json()["id"]
+    while httpx.get(f"{jobs}/{job_id}", timeout=60).json()["state"] in ("queued", "running"):
         time.sleep(0.1)
     return job_id
 
@@ -50,7 +50,7 @@ def test_no_request_about_jobs_breaks_the_server(service, ended):
                 case.path_parameters = {**case.path_parameters, "job_id": ended}
             if isinstance(case.body, dict) and chance % 4:
                 case.body = {**case.body, "data": None, "sample": "air-passengers"}
-            answer = case.call(base_url=service.url)
+            answer = case.call(base_url=service.url, timeout=120)
             statuses.setdefault(f"{case.method} {case.path}", set()).add(answer.status_code)
             # A full queue answers 503, which is meant.
             busy = answer.status_code == 503 and "retry-after" in answer.headers

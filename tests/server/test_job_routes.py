@@ -43,7 +43,7 @@ def data_id(client) -> str:
 
 
 def wait(client, job_id: str, states=ENDED) -> dict:
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 240
     while (job := client.get(f"{JOBS}/{job_id}").json())["state"] not in states:
         assert time.monotonic() < deadline, job
         time.sleep(0.05)
@@ -102,7 +102,7 @@ def test_json_about_a_job_is_no_longer_than_any_other(client, says_length):
 
 def test_json_about_a_job_that_does_not_come_is_not_waited_for(service):
     head = "POST /api/v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-    with socket.create_connection(("127.0.0.1", service.port), timeout=20) as line:
+    with socket.create_connection(("127.0.0.1", service.port), timeout=120) as line:
         line.sendall(f"{head}Content-Length: 1000\r\n\r\n{{".encode())
         assert line.recv(65_536).split()[1] == b"408"
 
@@ -209,7 +209,7 @@ def test_a_job_is_deleted_once_it_has_ended(service, client):
     wait(client, job_id, ["running"])
     refused = client.delete(f"{JOBS}/{job_id}")
     assert refused.status_code == 409 and "cancel it first" in refused.json()["error"]["message"]
-    assert 'explstm_jobs{state="running"} 1.0' in httpx.get(f"{service.url}/metrics").text
+    assert 'explstm_jobs{state="running"} 1.0' in httpx.get(f"{service.url}/metrics", timeout=60).text
     client.post(f"{JOBS}/{job_id}/cancel")
     wait(client, job_id)
     assert (service.data / "jobs" / job_id).is_dir()
@@ -218,7 +218,7 @@ def test_a_job_is_deleted_once_it_has_ended(service, client):
     assert not (service.data / "jobs" / job_id).exists()
     assert client.get(f"{JOBS}/{job_id}").status_code == 404
     assert client.delete(f"{JOBS}/{job_id}").status_code == 404
-    assert 'explstm_jobs{state="running"} 0.0' in httpx.get(f"{service.url}/metrics").text
+    assert 'explstm_jobs{state="running"} 0.0' in httpx.get(f"{service.url}/metrics", timeout=60).text
 
 
 def test_a_full_queue_says_when_to_come_back(client):

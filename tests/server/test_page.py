@@ -15,7 +15,8 @@ from explstm import ExpLSTM
 from explstm.datasets import load_air_passengers
 
 pytest.importorskip("uvicorn", reason="the extra is not installed: explstm[serve]")
-SCREENS = [(1440, "light"), (1440, "dark"), (390, "light"), (390, "dark")]
+# Both widths and both colours: one says nothing of the other.
+SCREENS = [(1440, "light"), (390, "dark")]
 HOSTILE = "<img src=x onerror=alert(1)>"
 TORCH, TENSORFLOW = "Fine-tuned, PyTorch", "Fine-tuned, TensorFlow"
 LEVELS = ("lo-80", "hi-80", "lo-95", "hi-95")
@@ -50,7 +51,6 @@ def store(server):
 def page(request, browser, server, store):
     width, scheme = getattr(request, "param", SCREENS[0])
     page = open_page(browser, width, scheme)
-    page.set_default_timeout(20_000)
     page.goto(server.address)
     page.wait_for_selector("[data-sample]")
     yield page
@@ -575,6 +575,23 @@ def test_what_was_fine_tuned_follows_the_series_and_goes_with_the_horizon(page):
     assert page.locator("#jobs .job").count() == 0
 
 
+def test_what_is_begun_before_the_new_forecast_is_there_is_laid_over_it(page):
+    choose_sample(page, "air-passengers")
+    forecasts, jobs = [], []
+    page.route("**/api/v1/forecast", lambda route: forecasts.append(route))
+    page.route("**/api/v1/jobs", lambda route: jobs.append(route))
+    page.fill("#horizon", "6")
+    card = begin(page, "torch")
+    while not forecasts or not jobs:
+        page.wait_for_timeout(20)
+    assert [route.request.post_data_json["h"] for route in (*forecasts, *jobs)] == [6, 6]
+    forecasts[0].continue_()
+    wait_for_forecast(page)
+    jobs[0].continue_()
+    page.wait_for_selector(f"{card}[data-state=done]")
+    wait_for_lines(page, TORCH)
+
+
 def test_fine_tuning_is_cancelled(page, store):
     store["speed"] = 0.2
     choose_sample(page, "air-passengers")
@@ -760,7 +777,7 @@ def test_steps_are_as_many_as_were_asked_for(page, server):
 # ------------------------------------------------------------------------------- theme and reloads
 
 
-@pytest.mark.parametrize("page", [(1440, "light"), (390, "dark")], indirect=True, ids=str)
+@pytest.mark.parametrize("page", SCREENS, indirect=True, ids=str)
 def test_the_theme_is_chosen_and_stays(page):
     system = page.evaluate("document.documentElement.dataset.theme")
     other = {"light": "dark", "dark": "light"}[system]

@@ -32,7 +32,6 @@ def service(tmp_path_factory):
 @pytest.fixture(scope="module")
 def page(service):
     page = open_page(service.browser)
-    page.set_default_timeout(60_000)
     page.goto(service.address)
     yield page
     assert page.said == []
@@ -62,7 +61,7 @@ def answer(shown):
 
 
 def fetch(page, button: str) -> bytes:
-    with page.expect_download(timeout=300_000) as saved:
+    with page.expect_download() as saved:
         page.click(button)
     return Path(saved.value.path()).read_bytes()
 
@@ -73,7 +72,6 @@ def test_a_file_as_germans_write_it_is_read(service):
     file = {"name": "umsatz.csv", "mimeType": "text/csv",
             "buffer": "\n".join(["Monat;Umsatz", *lines]).encode()}  # fmt: skip
     page = open_page(service.browser)
-    page.set_default_timeout(60_000)
     page.goto(service.address)
     page.wait_for_selector("[data-sample]")
     page.set_input_files("#file", files=[file])
@@ -141,7 +139,7 @@ def test_a_training_is_followed_cancelled_and_goes_on(shown):
     shown.click(f"{card} button:has-text('Cancel')")
     shown.wait_for_selector(f"{card}[data-state=cancelled]")
     shown.click(f"{card} button")
-    wait_until(shown, f"chart.data.some(t => t.name === {TUNED['torch']!r})", 300)
+    wait_until(shown, f"chart.data.some(t => t.name === {TUNED['torch']!r})")
     lines = shown.evaluate(LINES)
     assert len(lines[TUNED["torch"]]) == len(lines["Forecast"])
 
@@ -187,7 +185,6 @@ def make_pattern() -> pd.DataFrame:
 def tuned(service):
     """A page where both frameworks have trained, ten steps each."""
     page = open_page(service.browser)
-    page.set_default_timeout(60_000)
     page.goto(service.address)
     text = make_pattern().to_csv(index=False).encode()
     page.set_input_files("#file", [{"name": "a.csv", "mimeType": "text/csv", "buffer": text}])
@@ -196,7 +193,7 @@ def tuned(service):
     wait_until(page, "chart.data?.find(t => t.name === 'Forecast').y.length === 11")
     for backend in TUNED:
         page.click(f"button[data-backend={backend}]")
-    wait_until(page, "document.querySelectorAll('#jobs .boxes').length === 2", 300)
+    wait_until(page, "document.querySelectorAll('#jobs .boxes').length === 2")
     yield page
     assert page.said == []
     page.close()
@@ -228,7 +225,7 @@ def test_both_frameworks_train_and_are_laid_over_each_other(tuned, service):
 @pytest.mark.slow
 def test_the_verdict_of_what_was_fine_tuned_is_that_of_its_test(tuned, service):
     tuned.click("[data-card=torch] button:has-text('Test it')")
-    tuned.wait_for_selector("[data-card=torch] .tested", timeout=300_000)
+    tuned.wait_for_selector("[data-card=torch] .tested")
     api = f"{service.address}/api/v1/jobs"
     job = tuned.request.get(api).json()["jobs"][0]
     assert job["kind"] == "backtest" and job["request"]["max_steps"] == 10

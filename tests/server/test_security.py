@@ -53,9 +53,9 @@ def test_a_client_without_the_token_is_not(service: Live, shown: str) -> None:
     assert TOKEN not in answer.text
     paths = ("metrics", "limits", "samples", "jobs", f"jobs/{'x' * 22}", f"data/{'x' * 22}/series")
     for path in ("/metrics", *(f"/api/v1/{path}" for path in paths[1:])):
-        assert httpx.get(service.url + path, headers={"authorization": shown}).status_code == 401
+        assert httpx.get(service.url + path, headers={"authorization": shown}, timeout=60).status_code == 401
     for path in ("/healthz", "/readyz", "/docs", "/api/v1/openapi.json"):
-        assert httpx.get(service.url + path).status_code == 200
+        assert httpx.get(service.url + path, timeout=60).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -76,13 +76,13 @@ def test_the_page_of_another_site_cannot_write(service: Live, headers: dict[str,
 
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "", "localhost.:1"])
 def test_a_request_to_another_host_is_refused(service: Live, host: str) -> None:
-    answer = httpx.get(f"{service.url}/healthz", headers={"host": host})
+    answer = httpx.get(f"{service.url}/healthz", headers={"host": host}, timeout=60)
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "HOST_UNKNOWN")
 
 
 def test_every_answer_carries_the_policy(service: Live) -> None:
     for path in ("/healthz", "/nothing", "/api/v1/samples"):
-        headers = httpx.get(service.url + path).headers
+        headers = httpx.get(service.url + path, timeout=60).headers
         policy = headers["content-security-policy"]
         assert "default-src 'none'" in policy and "frame-ancestors 'none'" in policy
         assert "unsafe" not in policy and "http" not in policy
@@ -93,7 +93,7 @@ def test_every_answer_carries_the_policy(service: Live) -> None:
 
 
 def talk(service: Live, text: bytes) -> bytes:
-    with socket.create_connection(("127.0.0.1", service.port), timeout=20) as line:
+    with socket.create_connection(("127.0.0.1", service.port), timeout=120) as line:
         line.sendall(text)
         found = b""
         while piece := line.recv(65_536):
@@ -120,6 +120,7 @@ def test_a_body_that_is_too_long_is_not_taken(service: Live, form: bool, says_le
         f"{service.url}/api/v1/inspect",
         content=body if says_length else iter([body[:9_000], body[9_000:]]),
         headers={"content-type": kind, "authorization": f"Bearer {TOKEN}"},
+        timeout=60,
     )
     assert (answer.status_code, answer.json()["error"]["code"]) == (413, "BODY_TOO_LONG")
     assert not any((service.data / "uploads").iterdir())
@@ -155,7 +156,7 @@ def test_slow_uploads_leave_room_for_others_and_the_rest_is_told_to_wait(service
     lines = [socket.create_connection(("127.0.0.1", service.port)) for _ in range(100)]
     try:
         for line in lines:
-            line.settimeout(20)
+            line.settimeout(120)
             line.sendall(head.encode() + b"ds,y\n")
         statuses = [line.recv(100).split()[1] for line in lines]
     finally:

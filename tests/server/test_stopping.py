@@ -18,7 +18,10 @@ LONG = {"kind": "fine-tune", "sample": "air-passengers", "h": 4, "max_steps": 20
 
 def test_streams_end_at_once_and_the_job_goes_on_with_the_next_server(tmp_path):
     few = {"forecasters": 1, "readers": 1, "stop_seconds": 300}
-    with start(tmp_path, **few) as live, httpx.Client(base_url=f"{live.url}/api/v1") as client:
+    with (
+        start(tmp_path, **few) as live,
+        httpx.Client(base_url=f"{live.url}/api/v1", timeout=60) as client,
+    ):
         job_id = client.post("/jobs", json=LONG).json()["id"]
         with client.stream("GET", f"/jobs/{job_id}/events", timeout=60) as stream:
             lines = stream.iter_lines()
@@ -30,7 +33,10 @@ def test_streams_end_at_once_and_the_job_goes_on_with_the_next_server(tmp_path):
             # Far below stop_seconds, for which an open stream held the server up.
             assert live.process.wait(60) == 0 and time.monotonic() - started < 60
         assert '"trace"' not in live.log.read_text()
-    with start(tmp_path, **few) as live, httpx.Client(base_url=f"{live.url}/api/v1") as client:
+    with (
+        start(tmp_path, **few) as live,
+        httpx.Client(base_url=f"{live.url}/api/v1", timeout=60) as client,
+    ):
         job = client.get(f"/jobs/{job_id}").json()
         assert (job["state"], job["can_resume"]) == ("interrupted", True)
         assert client.delete(f"/jobs/{job_id}").status_code == 204

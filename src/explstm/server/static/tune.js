@@ -5,6 +5,7 @@ import { makeCard } from "./card.js";
 import { announce, find, wirePress } from "./dom.js";
 import { keepJob, keptJobs } from "./keep.js";
 import { LEVELS, METHODS } from "./methods.js";
+import { readSettings } from "./settings.js";
 import { forecastRequest, state } from "./state.js";
 import { showTuned } from "./tuned.js";
 import { watchJob } from "./watch.js";
@@ -58,6 +59,8 @@ export function comeBack() {
   if (!hasLeft) return;
   hasLeft = false;
   for (const { backend, id, steps } of keptJobs(asked, "fine-tune")) {
+    // A card that is there was begun since, while the forecast was being worked out.
+    if (find("jobs").querySelector(`[data-card=${backend}]`)) continue;
     watch(Promise.resolve({ id }), backend, steps);
   }
 }
@@ -89,7 +92,9 @@ async function readOrForget(tuned, series) {
 }
 
 async function begin(backend) {
-  if (!find("steps").reportValidity()) return;
+  if (!readSettings() || !find("steps").reportValidity()) return;
+  // Their forecast may still be on its way: what is begun now is made of them all the same.
+  forgetTuned();
   const steps = find("steps").value ? Number(find("steps").value) : null;
   const wanted = { kind: "fine-tune", backend, ...forecastRequest(), level: LEVELS, ...(steps && { max_steps: steps }) };
   const key = keyNow();
