@@ -22,11 +22,18 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
+from bad_inputs.catalogue import LINES
+from bad_inputs.proofs import Proofs
 from databases import serve_postgresql
 
 settings.register_profile("explstm", derandomize=True, deadline=None, max_examples=50)
 settings.register_profile("hunt", deadline=None, derandomize=False, max_examples=5000)
 settings.load_profile("explstm")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):  # the process that hears of every test
+        config.pluginmanager.register(Proofs(LINES))
 
 
 @pytest.fixture(autouse=True)
