@@ -7,7 +7,6 @@ whole suite a named test of which nothing was heard fails the session.
 """
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import pytest
 
