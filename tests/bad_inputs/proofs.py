@@ -15,6 +15,8 @@ from bad_inputs.catalogue import Line
 RUN_TO_ITS_END = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
 SELECTING = ("keyword", "markexpr", "deselect", "ignore", "ignore_glob", "lf", "collectonly")
 NOT_RUN = "not run"
+OWN = "test_bad_inputs.py::bad_input[{} ...]"
+"""The test of a line, by its id."""
 
 
 class Proofs:
@@ -49,8 +51,9 @@ class Proofs:
             return
         test, _, case = report.nodeid.partition("[")
         if test.endswith("::test_bad_input"):
-            self.ran.add(case.partition(" ")[0])
-            test = f"{test}[{case.partition(' ')[0]}"
+            line = case.partition(" ")[0]
+            self.ran.add(line)
+            test = f"{self.folder}/{OWN.format(line).replace('::', '::test_')}"
         said = report.outcome
         if report.skipped and isinstance(report.longrepr, tuple):
             said = f"skipped: {report.longrepr[2].removeprefix('Skipped: ')}"
@@ -68,8 +71,7 @@ class Proofs:
     def unproved(self) -> Iterator[tuple[Line, str, str]]:
         """Lines that ran, each with a test of it that did not pass, and what became of that."""
         for line in self.lines:
-            own = f"test_bad_inputs.py::bad_input[{line.id}"
-            for proof in (own, *line.proof) if line.id in self.ran else ():
+            for proof in (OWN.format(line.id), *line.proof) if line.id in self.ran else ():
                 said = self._outcome(proof)
                 if said != "passed" and (self.whole or said != NOT_RUN):
                     yield line, proof, said
