@@ -239,6 +239,8 @@ def disk_full(world: World) -> None:
             ExpLSTM(alias="other").save(folder)
     assert {name: (folder / name).read_bytes() for name in PARTS} == before
     assert os.listdir(world.folder) == ["model"]
+    with pytest.raises(ModelFileError, match=r"MODEL_NOT_SAVED: .*/proc/model"):
+        ExpLSTM().save("/proc/model")  # where nobody may write
 
 
 @check("C18")
