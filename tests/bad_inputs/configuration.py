@@ -194,14 +194,19 @@ def giant_network(world: World) -> None:
     refuse_job(world, "hidden_sizes: Extra inputs are not permitted", hidden_sizes=[10**9])
 
 
+def forget_engine(patched: pytest.MonkeyPatch, backend: str) -> None:
+    """Have an engine imported anew."""
+    for module in [name for name in sys.modules if f"explstm.models.{backend}_" in name]:
+        patched.delitem(sys.modules, module)
+
+
 @check("B9")
 def framework_absent(world: World) -> None:
     for backend in ("torch", "tensorflow"):
         with world.monkeypatch.context() as patched:
             for module in ("torch", "keras", "tensorflow"):
                 patched.setitem(sys.modules, module, None)
-            for module in [name for name in sys.modules if f"explstm.models.{backend}_" in name]:
-                patched.delitem(sys.modules, module)
+            forget_engine(patched, backend)
             words = (f"pip install 'explstm[{backend}]'",)
             refuse_fit(world, "BACKEND_NOT_INSTALLED", *words, more=("--backend", backend))
             with pytest.raises(BackendNotInstalledError, match=re.escape(*words)):
@@ -227,6 +232,18 @@ def newer_configuration(world: World) -> None:
             ExpLSTM(init=str(folder)).predict(world.panel(path), h=2)
     words = ("config.toml", f"read by explstm {__version__}", "attention is not an option")
     refuse_config(world, "[network]\nattention = 8\n", "CONFIG_UNKNOWN_KEY", *words)
+
+
+@check("B11")
+def environment_variable(world: World) -> None:
+    with world.monkeypatch.context() as patched:
+        patched.setenv("KERAS_BACKEND", "jax")
+        patched.delitem(sys.modules, "keras", raising=False)
+        forget_engine(patched, "tensorflow")
+        more = ("--backend", "tensorflow")
+        refuse_fit(world, "KERAS_BACKEND", "Keras runs on 'jax'", more=more)
+        with pytest.raises(UsageError, match=r"KERAS_BACKEND: .*'jax'"):
+            ExpLSTM(backend="tensorflow").fit(world.panel(world.folder / "data.csv"), h=2)
 
 
 @check("B12")
