@@ -156,7 +156,7 @@ def finished(world: World) -> None:
 
 @check("E5")
 def explodes(world: World) -> None:
-    out, XX
+    out, wild = world.folder / "model", {"learning_rate": 1e4, "max_steps": 60, "clip_norm": 1e9}
     cell = {"activation": "relu", "output_activation": "relu"}
     data(world)
     more = {"init": "random", "val_check_steps": 2}  # so that there is a checkpoint
