@@ -159,7 +159,7 @@ def explodes(world: World) -> None:
     out, wild = world.folder / "model", {"learning_rate": 1e4, "max_steps": 60, "clip_norm": 1e9}
     cell = {"activation": "relu", "output_activation": "relu"}
     data(world)
-    more = {"init": "random", "val_check_steps": 2}  # so that there is a checkpoint
+    more = {"init": "random", "val_check_steps": 1}  # so that there is a checkpoint
     settings = [f"{name}={value}" for name, value in {**wild, **cell, **more}.items()]
     asked = [part for setting in settings for part in ("--set", setting)]
     path = world.folder / "data.csv"
