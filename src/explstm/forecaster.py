@@ -624,7 +624,7 @@ class ExpLSTM(Parameters):
         try:
             model = cls(backend=backend, init=str(path), spec=bundle.spec, **parameters)
         except (TypeError, UsageError) as error:
-            raise refuse_settings(path, error) from None
+            raise refuse_settings(bundle, path, error) from None
         model._take(bundle, path)
         return model
 

@@ -18,6 +18,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field
 
+from explstm import __version__
 from explstm.config import Configuration, TrainingConfig
 from explstm.datasets.competitions import SHORTEST_HELD_OUT, Group, load_groups
 from explstm.errors import UsageError
@@ -103,13 +104,17 @@ def read_config(path: str | Path) -> PretrainConfig:
     parts: dict[str, type[Configuration]] = {
         "network": ModelSpec, "prior": Prior, "training": TrainingConfig,
     }  # fmt: skip
-    built = {
-        name: kind(**content[name])
-        for name, kind in parts.items()
-        if isinstance(content.get(name), dict)
-    }
-    config = PretrainConfig(**{**content, **built})
-    check_features(config.network.n_features)
+    try:
+        built = {
+            name: kind(**content[name])
+            for name, kind in parts.items()
+            if isinstance(content.get(name), dict)
+        }
+        config = PretrainConfig(**{**content, **built})
+        check_features(config.network.n_features)
+    except UsageError as error:  # of a key of a newer version, say
+        said = f"{path}, read by explstm {__version__}: {error.message}"
+        raise UsageError(error.code, said) from None
     return config
 
 
