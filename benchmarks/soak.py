@@ -13,6 +13,7 @@ it is not, or where anything was answered that should not have been.
 
 import argparse
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
@@ -81,16 +82,34 @@ def main() -> int:
 def watch(
     processes: dict[str, subprocess.Popen], memory: dict[str, list[float]], stop: threading.Event
 ) -> None:
-    """Take the resident memory of processes, in MiB, until told to stop."""
+    """Take the resident memory of processes, in MiB, until told to stop, of each until it ends."""
     while not stop.wait(SAMPLE_SECONDS):
         for name, process in processes.items():
-            memory[name].append(measure(process.pid))
+            with contextlib.suppress(psutil.NoSuchProcess):
+                memory[name].append(measure(process.pid))
 
 
 def measure(pid: int) -> float:
-    """Resident memory of a process and its children, in MiB."""
-    family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
-    return sum(one.memory_info().rss for one in family) / 2**20
+    """Resident memory of a process and its children, in MiB.
+
+    Raises:
+        psutil.NoSuchProcess: It has ended; of children that have, there is no memory.
+    """
+    process = psutil.Process(pid)
+    return measure_alone(process) + sum(map(measure_child, process.children(recursive=True)))
+
+
+def measure_alone(process: psutil.Process) -> float:
+    """Resident memory of a process, in MiB."""
+    return process.memory_info().rss / 2**20
+
+
+def measure_child(child: psutil.Process) -> float:
+    """The same, and 0 of one that has ended since it was found."""
+    try:
+        return measure_alone(child)
+    except psutil.NoSuchProcess:
+        return 0.0
 
 
 def ask_oddly(port: int, odd: list[str], stop: threading.Event) -> None:
@@ -146,6 +165,10 @@ def show(memory: dict[str, list[float]]) -> bool:
     print("|---|---|---|---|---|---|")
     flat = True
     for name, taken in memory.items():
+        if len(taken) < 5:
+            print(f"| {name} | {len(taken)} | too few to tell: it ended early | | | |")
+            flat = False
+            continue
         parts = np.array_split(taken, 5)
         begun, ended = np.median(parts[1]), np.median(parts[-1])
         flat &= bool(ended <= (1 + FLAT) * begun)

@@ -23,6 +23,8 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
+from bad_inputs.catalogue import LINES
+from bad_inputs.proofs import Proofs
 from databases import serve_postgresql
 
 LONGEST = (
@@ -66,6 +68,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     places = {name: place for place, name in enumerate(LONGEST)}
     name_of = lambda item: item.path.relative_to(here).with_suffix("").as_posix()  # noqa: E731
     items.sort(key=lambda item: places.get(name_of(item), len(LONGEST)))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):  # the process that hears of every test
+        config.pluginmanager.register(Proofs(LINES))
 
 
 @pytest.fixture(autouse=True)

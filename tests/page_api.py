@@ -103,7 +103,8 @@ def add_data_routes(app: FastAPI, store: dict[str, Any]) -> None:
     def limits() -> Any:
         return {
             "max_bytes": 2**20, "max_rows": 10**6, "max_series": 10**5, "max_columns": 1000,
-            "max_horizon": 1000, "keep_uploads_for": 3600, "version": "0",
+            "max_horizon": 1000, "keep_uploads_for": 3600, "keep_jobs_for": 60,
+            "max_jobs_bytes": 9, "version": "0",
             "backends": ["torch", "tensorflow"],
         }  # fmt: skip
 

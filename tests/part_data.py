@@ -26,8 +26,8 @@ def make_series(n: int, prefix: str = "s", seed: int = 0) -> pd.DataFrame:
 
 
 def make_bad_series(n: int) -> pd.DataFrame:
-    """Series that cannot be forecast, each for one of five reasons in turn."""
-    spoil = (_gap, _two_values, _ends_missing, _infinite, _off_calendar)
+    """Series that cannot be forecast, each for one of six reasons in turn."""
+    spoil = (_gap, _two_values, _ends_missing, _infinite, _off_calendar, _all_missing)
     groups = make_series(n, "bad", seed=1).groupby("unique_id", sort=False)
     return pd.concat(
         [spoil[i % len(spoil)](one) for i, (_, one) in enumerate(groups)], ignore_index=True
@@ -52,6 +52,10 @@ def _infinite(one: pd.DataFrame) -> pd.DataFrame:
 
 def _off_calendar(one: pd.DataFrame) -> pd.DataFrame:
     return one.assign(ds=one["ds"].where(one.index != one.index[9], one["ds"] + pd.Timedelta("9D")))
+
+
+def _all_missing(one: pd.DataFrame) -> pd.DataFrame:
+    return one.assign(y=np.nan)
 
 
 def write_files(folder: Path, tables: Iterable[pd.DataFrame], **options) -> Path:

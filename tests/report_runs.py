@@ -13,6 +13,7 @@ from explstm.options import DataOptions, parse_settings
 from explstm.runfolder import describe_file
 
 HOSTILE = "<script>alert(1)</script>"
+LONG = "שלום עולם\n" * 90  # from right to left, on many lines, nearly as long as an id may be
 H = 3
 QUICK = ["max_steps=2", "hidden_sizes=[4]"]
 
@@ -23,7 +24,7 @@ def write_data(folder: Path) -> Path:
     ds = pd.date_range("2020-01-01", periods=48, freq="MS")
     tables = [
         pd.DataFrame({"unique_id": name, "ds": ds, "y": size * np.exp(path)})
-        for name, size in ((HOSTILE, 100.0), ("south", 3.0))
+        for name, size in ((HOSTILE, 100.0), (LONG, 3.0))
         for path in [np.cumsum(rng.normal(0.02, 0.03, 48))]
     ]
     path = folder / "sales & more.csv"

@@ -101,7 +101,7 @@ def test_every_version_of_a_package_is_looked_up_whatever_its_marker(tmp_path, b
     assert said == f"audit: 1 known hole in 3 pinned versions, by {url}\n"
     code, said, complaint = run_audit(lock, NOWHERE)  # our list knows of 3.1.5
     assert code == 1 and "VULNERABLE Jinja2==3.1.5: CVE-2025-27516" in complaint
-    assert "in 3 pinned versions" in said
+    assert "in 3 of 3 pinned versions" in said
 
 
 @pytest.mark.parametrize("silence", ["no server", "knows nothing", "error"])
@@ -111,11 +111,18 @@ def test_without_a_service_it_says_so_and_looks_into_the_list(lock, silence):
     else:
         with serve_osv(set(), 200 if silence == "knows nothing" else 503) as url:
             code, said, complaint = run_audit(lock, url)
-    assert code == 0 and "no known holes in 2 pinned versions, by " in said
+    assert code == 0 and "no known holes in 2 of 2 pinned versions, by " in said
     assert complaint.count("\n") == 1 and "CANNOT BE ASKED" in complaint
     lock.write_text("Jinja2==3.1.5\nidna==3.20\n")
     code, _, complaint = run_audit(lock, NOWHERE)
     assert code == 1 and "VULNERABLE Jinja2==3.1.5: CVE-2025-27516" in complaint
+
+
+def test_without_a_service_it_names_the_pins_that_it_can_say_nothing_of(lock):
+    lock.write_text("Jinja2==3.1.6\nAbsl_py==2.1\nnarwhals==2.0; python_version > '3'\n")
+    code, said, complaint = run_audit(lock, NOWHERE)
+    assert code == 0 and "no known holes in 1 of 3 pinned versions, by " in said
+    assert "audit: NOT CHECKED (2): Absl_py==2.1, narwhals==2.0\n" in complaint
 
 
 def test_a_service_that_falls_silent_midway_is_no_success(lock, monkeypatch, capsys):
@@ -144,7 +151,12 @@ def test_what_pins_nothing_is_no_success(tmp_path, text):
 def test_our_own_pins_have_no_hole_of_the_list():
     code, said, complaint = run_audit(ROOT / "constraints.txt", NOWHERE)
     assert code == 0, complaint
-    assert int(said.split()[5]) > 150
+    checked, of, pins = said.split()[5:8]
+    assert of == "of" and int(pins) > 150
+    (unknown,) = (line for line in complaint.splitlines() if "NOT CHECKED" in line)
+    assert unknown.count("==") == int(pins) - int(checked)
+    for name in ("tensorflow-cpu", "keras", "torch", "onnx", "protobuf", "ray", "starlette"):
+        assert f" {name}==" not in unknown
 
 
 def test_the_list_is_well_formed_and_concerns_what_we_install():

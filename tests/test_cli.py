@@ -286,20 +286,31 @@ def test_being_ended_leaves_nothing(file):
     assert os.listdir() == ["sales.csv"]
 
 
-def test_it_works_without_home_colour_or_wide_terminal(file):
-    env = {"PATH": os.environ["PATH"], "LANG": "C", "NO_COLOR": "1", "COLUMNS": "40"}
-    env["PYTHONPATH"] = os.environ["PYTHONPATH"]
-    done = run_process(*forecast(), env=env)
-    assert done.returncode == 0, done.stderr
-    assert "\x1b" not in done.stdout and done.stderr == ""
-    assert "2025-01-01" in done.stdout
+NO_NETWORK = (
+    "import os, socket\nsocket.socket.connect = socket.getaddrinfo = lambda *_, **__: os._exit(99)"
+)
 
 
-def test_it_works_without_network(file):
-    blocked = (
-        "import socket\ndef refuse(*_): raise OSError('no network')\nsocket.socket.connect = refuse"
-    )
-    assert run_process(*forecast(), code=blocked).returncode == 0
+def test_it_works_in_ascii_without_home_network_colour_or_wide_terminal(file):
+    file.write_text("unique_id,ds,y\n" + "".join(f"Köln,{row}\n" for row in ROWS), "utf-8")
+    env = {name: os.environ[name] for name in ("PATH", "PYTHONPATH")}
+    env |= {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}  # ASCII and no more
+    env |= {"NO_COLOR": "1", "COLUMNS": "40"}
+    done = run_process(*forecast(), code=NO_NETWORK, env=env)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.isascii() and "\x1b" not in done.stdout and "\r" not in done.stdout
+    rows = [line.split() for line in done.stdout.splitlines()]
+    assert ["K\\xf6ln", "|", "2025-01-01"] in [row[:3] for row in rows], done.stdout
+
+
+def test_it_works_without_network_where_home_is_read_only(file):
+    env = {**os.environ, "HOME": "/proc"}  # where root can write nothing either
+    for name in [name for name in env if name.startswith(("XDG_", "MPL"))]:
+        del env[name]
+    done = run_process("growth", "sales.csv", "--horizon", "2", code=NO_NETWORK, env=env)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert Path("explstm-growth/growth-figure.png").stat().st_size > 1000
+    assert sorted(os.listdir()) == ["explstm-growth", "sales.csv"]
 
 
 def test_the_demo_compares_both_frameworks_and_closes_with_a_sentence(

@@ -33,6 +33,13 @@ from explstm.errors import UsageError
         ({"scale_weight": 1.5}, "scale_weight=1.5 cannot be used"),
         ({"random_seed": -1}, "random_seed=-1 cannot be used"),
         ({"random_seed": 2**32}, "random_seed=4294967296 cannot be used"),
+        (
+            {"random_seed": True},
+            "random_seed=True cannot be used: true and false are no numbers; pass a number.",
+        ),
+        ({"max_steps": np.True_}, "max_steps=np.True_ cannot be used: true and false are no"),
+        ({"learning_rate": True}, "learning_rate=True cannot be used: true and false are no"),
+        ({"loss": True}, "loss=True cannot be used: input should be 'pinball'"),
         ({"window": 10**30}, f"window={10**30} cannot be used: input should be less than or equal"),
         ({"val_size": 10**30}, f"val_size={10**30} cannot be used"),
         ({"max_steps": 10**13}, "max_steps=10000000000000 cannot be used"),

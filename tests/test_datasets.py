@@ -84,7 +84,17 @@ def test_seasons_keep_their_share():
 
 @pytest.mark.parametrize(
     "arguments",
-    [{"kind": "magic"}, {"n_series": 0}, {"length": 0}, {"noise": -1}, {"noise": np.nan}],
+    [
+        {"kind": "magic"},
+        {"n_series": 0},
+        {"length": 0},
+        {"noise": -1},
+        {"noise": np.nan},
+        {"n_series": True},
+        {"length": 2.5},
+        {"seed": True},
+        {"seed": -1},
+    ],
 )
 def test_arguments_out_of_range_are_refused(arguments):
     with pytest.raises(UsageError, match=next(iter(arguments))):

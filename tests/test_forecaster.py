@@ -448,9 +448,9 @@ def test_numpy_does_not_train(df):
         make_model(backend="numpy").fit(df, h=2)
 
 
-@pytest.mark.parametrize("h", [0, -1, 2.5, "3", True, None])
+@pytest.mark.parametrize("h", [0, -1, 2.5, "3", True, 100_001, 10**9, None])
 def test_a_horizon_that_is_no_count_is_refused(df, fitted, h):
-    with pytest.raises(UsageError, match="is not a horizon; pass a whole number from 1"):
+    with pytest.raises(UsageError, match="is not a horizon; pass a whole number from 1 to 100,000"):
         make_model().fit(df, h=h)
     if h is not None:
         with pytest.raises(UsageError, match="is not a horizon"):

@@ -1,6 +1,7 @@
 """Long tables to panels and back, against small tables worked out by hand."""
 
 import datetime
+import warnings
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
@@ -408,6 +409,18 @@ def test_periods_and_arrow_dates_come_back_as_they_were():
         assert (
             forecast_frame(build_panel(df), 1, {"m": np.ones((1, 1))})["ds"].dtype == df["ds"].dtype
         )
+
+
+@pytest.mark.parametrize("first", ["2021-02-24", "1965-03-01", "2399-12-27"])
+def test_periods_of_business_days_come_and_go_without_a_warning(first):
+    """Pandas warns of them wherever it makes or converts them; warnings are errors here."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        periods = pd.Series(pd.period_range(first, periods=9, freq="B"))
+    panel = build_panel(pd.DataFrame({"ds": periods[:6], "y": 1.0}))
+    assert panel.freq == "B" and panel.ds_S[0] == np.datetime64(first)
+    out = forecast_frame(panel, 3, {"m": np.ones((1, 3))})["ds"]
+    pd.testing.assert_series_equal(out, periods[6:], check_index=False, check_names=False)
 
 
 @pytest.mark.parametrize("missing", [None, pd.NA, np.nan])

@@ -58,6 +58,24 @@ def test_fuzzing_has_an_end(tmp_path, monkeypatch, seconds, each):
     assert len(asked) == 3 and all(f"-max_total_time={each}" in command for command in asked)
 
 
+@pytest.mark.parametrize("flags", [[], ["--keep"]])
+def test_new_inputs_of_a_target_go_into_a_folder_of_its_own(tmp_path, monkeypatch, flags):
+    taken = {}
+
+    def call(command):
+        folders = [Path(part) for part in command[4:] if not part.startswith("-")]
+        taken[command[3]] = folders
+        assert all(folder.is_dir() for folder in folders)
+        return 0
+
+    monkeypatch.setattr(fuzz.subprocess, "call", call)
+    monkeypatch.setattr(sys, "argv", ["fuzz", "--findings", str(tmp_path / "found"), *flags])
+    assert fuzz.main() == 0
+    assert len({folders[0] for folders in taken.values()}) == len(fuzz.NAMES)
+    for name, folders in taken.items():
+        assert folders[-1] == fuzz.CORPUS / name and len(folders) == (1 if flags else 2)
+
+
 @pytest.mark.parametrize("seconds", ["0", "-1"])
 def test_fuzzing_for_no_time_is_refused(monkeypatch, capsys, seconds):
     monkeypatch.setattr(fuzz.subprocess, "call", lambda _: pytest.fail("it was begun"))

@@ -296,6 +296,8 @@ def test_a_forecaster_that_fails_or_leaves_rows_out_is_told(sales):
         audit_leakage(sales, 3, forecast=lambda *args: repeat_last(*args).drop(columns="cutoff"))
     with pytest.raises(UsageError, match="alterations='twice'"):
         audit_leakage(sales, 3, alterations=["twice"])
+    with pytest.raises(UsageError, match="seed=True is not a whole number from 0"):
+        audit_leakage(sales, 3, seed=True)
 
 
 def test_changes_are_relative_and_infinite_where_nothing_compares():

@@ -1,5 +1,6 @@
 """Text to dates and numbers: read in one way or refused with its row."""
 
+import re
 from datetime import timedelta
 
 import numpy as np
@@ -156,6 +157,42 @@ def test_decimal_comma():
 def test_a_format_that_is_none_is_refused(date_format):
     with pytest.raises(UsageError, match=f"date_format='{date_format}' cannot be used"):
         dates("01/02/2024", date_format=date_format)
+
+
+@pytest.mark.parametrize(
+    ("text", "date_format", "lack"),
+    [
+        ("01-02", "%m-%d", "no year"),
+        ("100", "%j", "no year"),
+        ("12", "%W", "no year"),
+        ("%Y 01-02", "%%Y %m-%d", "no year"),
+        ("2024-12", "%Y-%U", "a week (%U, %W) and no day of it"),
+        ("2024 12", "%Y %d", "a day (%d) and no month"),
+        ("2024-01-02 03", "%Y-%m-%d %I", "an hour of twelve (%I) and no half of the day"),
+    ],
+)
+def test_a_format_that_leaves_dates_to_be_guessed_is_refused(text, date_format, lack):
+    with pytest.raises(UsageError, match=f"it names {re.escape(lack)}") as refusal:
+        dates(text, date_format=date_format)
+    assert refusal.value.code == "CONFIG_VALUE"
+    assert refusal.value.message.startswith(f"date_format={date_format!r} cannot be used: ")
+
+
+@pytest.mark.parametrize(
+    ("text", "date_format", "day"),
+    [
+        ("2024-100", "%Y-%j", "2024-04-09"),
+        ("24 12 1", "%y %W %w", "2024-03-18"),
+        ("2024-W12-1", "%G-W%V-%u", "2024-03-18"),
+        ("Mar 2024", "%b %Y", "2024-03-01"),
+        ("2024-01-02 03 PM", "%Y-%m-%d %I %p", "2024-01-02T15"),
+        ("2024-01-01 EST", "%Y-%m-%d %Z", "2024-01-01T05"),
+    ],
+)
+def test_a_format_that_names_all_that_it_needs_is_taken(text, date_format, day):
+    found, zone = dates(text, date_format=date_format)
+    assert found.dtype == "M8[ns]" and found.tolist() == np.array([day], "M8[ns]").tolist()
+    assert (zone is not None) == ("%Z" in date_format)
 
 
 def test_quoted_values_are_short_and_escaped():

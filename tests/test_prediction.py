@@ -3,10 +3,11 @@
 from dataclasses import replace
 
 import numpy as np
+import psutil
 import pytest
 
-from explstm import prediction
-from explstm.errors import DataError
+from explstm import ExpLSTM, prediction
+from explstm.errors import DataError, UsageError
 from explstm.frame import drop_last, take_series
 from explstm.growth import SCALE_DECAY, to_growth_space
 from explstm.models.numpy_engine import NumpyEngine
@@ -126,6 +127,27 @@ def test_a_constant_series_goes_on_for_ever(growth, value, rng):
     panel = make_panel([value] * 30, grow(rng, 30))
     y_NHP = forecast_panel(network(), panel, Preprocessing(growth, (4,), 32), 10, (0.1, 0.5, 0.9))
     np.testing.assert_allclose(y_NHP[0], value, rtol=1e-12)
+
+
+def test_more_forecasts_than_memory_holds_are_refused_before_any_is_made(monkeypatch):
+    engine = FixedEngine(np.zeros((4, 1)), quantiles=(0.5,))
+    panel = make_panel(*[np.arange(1.0, 11)] * 8)
+    monkeypatch.setattr(prediction, "_machine_bytes", lambda: 3 * 2**30)
+    a_quantile_and_two = 2 * 2**30 // (16 * 8 * 2), 3 * 2**30 // (16 * 8 * 3)
+    prediction.check_room(8, a_quantile_and_two[0], 1)
+    prediction.check_room(8, a_quantile_and_two[1], 2)
+    words = "steps of 8 series need 3.5 GiB, more than the 3.0 GiB of this machine; pass a smaller"
+    with pytest.raises(UsageError, match=f"HORIZON_RANGE: h=14,680,064 {words}"):
+        forecast_panel(engine, panel, PLAIN, 14_680_064)
+    assert engine.n_shown == []
+    monkeypatch.setattr(prediction, "_machine_bytes", lambda: 2**20)
+    with pytest.raises(UsageError, match="HORIZON_RANGE: h=4,097 steps of 8 series"):
+        ExpLSTM().stream(panel).predict(4097)
+
+
+def test_the_memory_of_the_machine_is_asked_of_the_system():
+    there = prediction._machine_bytes()
+    assert there is None or there == psutil.virtual_memory().total
 
 
 def test_a_path_that_falls_below_all_numbers_ends_at_zero():

@@ -68,6 +68,18 @@ def test_a_configuration_that_cannot_be_used_is_refused(tmp_path, text, words):
         read_config(path)
 
 
+def test_a_long_configuration_is_refused_before_it_is_taken_apart(tmp_path, monkeypatch):
+    """A dotted key of 40 kB takes six seconds, a device has no end."""
+    path = tmp_path / "long.toml"
+    path.write_text(SMALL + "#" * 12_000)
+    monkeypatch.setattr(pretrain.tomllib, "loads", lambda _: pytest.fail("it was taken apart"))
+    size = f"{len(SMALL) + 12_000:,}"
+    with pytest.raises(UsageError, match=f"PRETRAIN_CONFIG.*{size} bytes, more than 12,000"):
+        read_config(path)
+    with pytest.raises(UsageError, match="12,001 bytes, more than 12,000"):
+        read_config("/dev/zero")
+
+
 def test_batches_are_a_function_of_seed_and_step(config_file):
     config = read_config(config_file)
     one, two = PriorBatches(config), PriorBatches(config)

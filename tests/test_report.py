@@ -19,11 +19,12 @@ from explstm import cli, pipeline
 from explstm.commands.report import make_report
 from explstm.errors import BackendNotInstalledError, DataError, UsageError
 from explstm.options import DataOptions
+from explstm.plain_text import spell_out
 from explstm.report.page import MAX_ROWS, make_table, say_column
 from explstm.report.provenance import command_words, wrap_command
 from explstm.report.runs import Record, read_run
 from explstm.report.verdict import show_verdict
-from report_runs import HOSTILE, write_data, write_runs
+from report_runs import HOSTILE, LONG, write_data, write_runs
 
 FIGURES = {
     "forecast", "growth", "skill", "windows", "error-by-horizon", "calibration", "coverage-by-step",
@@ -399,8 +400,12 @@ def test_long_tables_are_cut_and_say_so():
     table = make_table("Errors.", frame)
     assert len(table.rows) == MAX_ROWS
     assert table.caption == f"Errors. The first {MAX_ROWS} of 1,234 rows."
-    wide = make_table("Names.", pd.DataFrame({"Series": ["x" * 500]}))
-    assert len(wide.rows[0][0]) == 80
+
+
+def test_of_a_long_name_the_start_is_shown_and_the_whole_is_a_tooltip(report):
+    page = read_page(report)
+    assert f'title="{spell_out(LONG)}">{spell_out(LONG)[:79]}…</th>' in page
+    assert "\n" in LONG and not re.search(r"[א-ת]\n", page), "line ends are spelt out"
 
 
 @pytest.mark.parametrize(

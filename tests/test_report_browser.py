@@ -7,7 +7,8 @@ import pytest
 
 from browsers import open_browser, open_page
 from explstm.commands.report import make_report
-from report_runs import HOSTILE, write_runs
+from explstm.plain_text import spell_out
+from report_runs import HOSTILE, LONG, write_runs
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +74,14 @@ def test_a_figure_for_phones_is_narrow_enough_to_read(page):
 def test_a_hostile_name_is_shown_as_text(page):
     assert HOSTILE in page.inner_text("main")
     assert page.evaluate("document.querySelectorAll('main script').length") == 0
+
+
+def test_a_long_name_is_cut_off_and_told_whole_by_a_tooltip(page):
+    shown = page.locator("tbody th[title]", has_text=LONG[:9]).all()
+    assert shown
+    for name in shown:
+        assert len(name.inner_text()) == 80 and name.get_attribute("title") == spell_out(LONG)
+        assert name.bounding_box()["height"] < 300
 
 
 def test_on_paper_no_figure_is_cut(browser, address):

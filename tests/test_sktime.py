@@ -321,9 +321,9 @@ def test_integers_are_counted_by_ones():
         ExpLSTMForecaster(freq=2).fit(grow(0.03).iloc[::2])
 
 
-@pytest.mark.parametrize("seed", ["x", 1.7, np.random.RandomState(1), -1])
+@pytest.mark.parametrize("seed", ["x", 1.7, np.random.RandomState(1), -1, True])
 def test_a_random_state_that_is_no_seed_is_refused(seed):
-    with pytest.raises(UsageError, match="random_seed"):
+    with pytest.raises(UsageError, match="random_state="):
         ExpLSTMForecaster(random_state=seed)
 
 

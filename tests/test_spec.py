@@ -69,6 +69,7 @@ def test_looking_at_the_table_does_not_change_a_specification():
         ({"hidden_sizes": ()}, "hidden_sizes=() cannot be used"),
         ({"hidden_sizes": (4, 0)}, "hidden_sizes.1=0 cannot be used"),
         ({"hidden_sizes": (10**9,)}, "hidden_sizes.0=1000000000 cannot be used"),
+        ({"hidden_sizes": (4, True)}, "hidden_sizes=(4, True) cannot be used: true and false are"),
         ({"activation": "tahn"}, "activation='tahn' cannot be used: input should be 'linear'"),
         ({"dropout": 1.0}, "dropout=1.0 cannot be used"),
         ({"forget_gate": "exp"}, "forget_gate='exp' belongs to cell='slstm', found cell='lstm'"),

@@ -11,6 +11,7 @@ import pytest
 from explstm import storage
 from explstm.errors import BusyError, ModelFileError
 from explstm.storage import hold_lock, parse_json, read_sealed, replace_file, write_sealed
+from kills import KilledError, kill_at
 
 OLD = {"a.txt": b"old a", "b.txt": b"old b"}
 NEW = {"a.txt": b"new a, longer", "b.txt": b"new b"}
@@ -22,30 +23,6 @@ def read(path, names=("a.txt", "b.txt")):
 
 def leftovers(folder):
     return sorted(path.name for path in folder.iterdir() if path.name.startswith("."))
-
-
-class KilledError(BaseException):
-    """What stands for a kill: nothing in the package catches it."""
-
-
-CALLS = ("open", "fsync", "rename", "mkdir", "unlink", "rmdir")
-
-
-def kill_at(monkeypatch, n):
-    """Let the n-th call that touches the file system, and all later ones, not happen."""
-    calls = iter(range(10**6))
-
-    def guarded(original):
-        def call(*args, **kwargs):
-            if next(calls) >= n:
-                raise KilledError
-            return original(*args, **kwargs)
-
-        return call
-
-    for name in CALLS:
-        monkeypatch.setattr(storage.os, name, guarded(getattr(os, name)))
-    return calls
 
 
 def count_calls(monkeypatch, path):

@@ -38,7 +38,17 @@ def test_a_file_is_a_path_or_an_address(storage, name):
     assert (address.path, address.shown) == (Path(name), name)
 
 
-@pytest.mark.parametrize("storage", [f"mysql://me:{SECRET}@host/db", "sqlite://", ""])
+@pytest.mark.parametrize(
+    "storage",
+    [
+        *(
+            f"{kind}://me:{SECRET}@host/db"
+            for kind in ("mysql", "PostgreSQL", " postgresql", "a_b")
+        ),
+        "sqlite://",
+        "",
+    ],
+)
 def test_another_database_is_refused(storage):
     with pytest.raises(UsageError, match=r"sqlite:///tune\.db") as refused:
         parse_storage(storage)

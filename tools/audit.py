@@ -5,8 +5,8 @@
 
 Contract: exit code 0 says that every pin was looked up and none has a known hole; 1 that one has,
 with its name; 2 that it could not be found out. A service that does not know a famous hole is none.
-Without a service the pins are held against ``advisories.toml``, which one line on standard error
-says, loudly.
+Without a service the pins are held against ``advisories.toml``, and 0 says this of the packages in
+it; standard error says so, loudly, and names the pins of which it says nothing.
 """
 
 import argparse
@@ -170,15 +170,18 @@ def audit_by_list(lock: Path) -> int:
     """Hold every pin against our own list."""
     as_of, advisories = load_advisories()
     pins = list(dict.fromkeys(read_pins(lock)))
+    known_of = {canonicalize_name(known.package) for known in advisories}
+    unknown = [f"{name}=={at}" for name, at in pins if canonicalize_name(name) not in known_of]
+    if unknown:
+        print(f"audit: NOT CHECKED ({len(unknown)}): {', '.join(unknown)}", file=sys.stderr)
     holes = [
         f"{name}=={version}: {known.id} ({known.source}), in versions {known.affected}"
         for name, version in pins
         for known in advisories
         if known.concerns(name, version)
     ]
-    return tell(
-        holes, f"{len(pins)} pinned versions, by {len(advisories)} advisories as of {as_of}"
-    )
+    looked_at = f"{len(pins) - len(unknown)} of {len(pins)} pinned versions"
+    return tell(holes, f"{looked_at}, by {len(advisories)} advisories as of {as_of}")
 
 
 def tell(holes: list[str], looked_at: str) -> int:

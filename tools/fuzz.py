@@ -40,11 +40,14 @@ def main() -> int:
     targets = arguments.targets or NAMES
     each = max(1, arguments.seconds // len(targets))  # 0 would be without end
     with tempfile.TemporaryDirectory() as aside:
+        for name in targets:
+            Path(aside, name).mkdir(exist_ok=True)
         codes = [
             subprocess.call(
                 [
                     *(sys.executable, __file__, INSIDE, name),
-                    *([] if arguments.keep else [aside]),  # the first folder takes the new inputs
+                    # The first folder takes the new inputs.
+                    *([] if arguments.keep else [str(Path(aside, name))]),
                     str(CORPUS / name),
                     f"-max_total_time={each}",
                     f"-seed={arguments.seed}",

@@ -18,7 +18,15 @@ from numpy.typing import NDArray
 from explstm.errors import ModelFileError, UsageError
 from explstm.models.engine import check_weights
 from explstm.models.spec import ModelSpec
-from explstm.storage import MAX_JSON_BYTES, Sealed, dump_json, parse_json, read_sealed, write_sealed
+from explstm.storage import (
+    MAX_JSON_BYTES,
+    Sealed,
+    dump_json,
+    parse_json,
+    read_sealed,
+    tell_versions,
+    write_sealed,
+)
 from explstm.tensors import MAX_HEADER_BYTES, dump_tensors, load_tensors
 
 CONFIG = "config.json"
@@ -137,5 +145,7 @@ def _parse_config(sealed: Sealed) -> tuple[ModelSpec, dict[str, Any]]:
     except (UsageError, TypeError, ValueError) as error:
         reason = error.message if isinstance(error, UsageError) else str(error)
         raise ModelFileError(
-            "MODEL_CONFIG", f"{source} describes no network this version knows: {reason}"
+            "MODEL_CONFIG",
+            f"{source} describes no network that this version knows "
+            f"({reason}); {tell_versions(sealed.manifest)}.",
         ) from None

@@ -166,6 +166,7 @@ def describe_run(
 def describe_environment(engine: Engine) -> dict[str, Any]:
     """What may change the last bits of a result without changing the run."""
     framework = sys.modules.get(engine.backend)
+    count_threads = getattr(framework, "get_num_threads", lambda: "unknown")
     return {
         "explstm": __version__,
         "numpy": np.__version__,
@@ -173,6 +174,8 @@ def describe_environment(engine: Engine) -> dict[str, Any]:
         "machine": platform.machine(),
         "processors": os.cpu_count(),
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "unset"),
+        "threads": count_threads(),
+        "device": getattr(engine, "device", "cpu"),
     }
 
 

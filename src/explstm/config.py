@@ -7,8 +7,9 @@ turns pydantic's findings into one sentence, which names the nearest known key.
 import difflib
 from collections.abc import Iterable, Sequence
 from numbers import Integral
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from explstm.errors import UsageError
@@ -40,6 +41,8 @@ class Configuration(BaseModel):
             UsageError: An unknown key, a wrong type, a value out of range, or a contradiction.
         """
         refuse_unknown(values, tuple(type(self).model_fields))
+        for name, value in values.items():
+            _refuse_truth(name, value, type(self).model_fields[name].annotation)
         try:
             super().__init__(**values)
         except ValidationError as error:
@@ -127,14 +130,42 @@ def choose(name: str, value: object, choices: Sequence[str]) -> None:
         raise UsageError("CONFIG_VALUE", f"{name}={value!r} cannot be used; {hint}")
 
 
-def check_whole(code: str, name: str, value: object) -> None:
-    """Refuse what is not a whole number from 1.
+def check_whole(code: str, name: str, value: object, least: int = 1) -> None:
+    """Refuse what is not a whole number from ``least``.
 
     Raises:
         UsageError: With that code; names the argument.
     """
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
-        raise UsageError(code, f"{name}={value!r} is not a whole number from 1; pass such a one.")
+    if _is_truth(value) or not isinstance(value, Integral) or value < least:
+        raise UsageError(
+            code, f"{name}={value!r} is not a whole number from {least}; pass such a one."
+        )
+
+
+def _refuse_truth(name: str, value: object, wanted: Any) -> None:
+    """Refuse true and false where numbers are wanted; Python, and pydantic, take them for 1 and 0.
+
+    Raises:
+        UsageError: Names the argument.
+    """
+    found = value if isinstance(value, list | tuple) else (value,)
+    if not any(map(_is_truth, found)):
+        return
+    kinds = _kinds_in(wanted)
+    if bool not in kinds and (int in kinds or float in kinds):
+        raise UsageError(
+            "CONFIG_VALUE",
+            f"{name}={value!r} cannot be used: true and false are no numbers; pass a number.",
+        )
+
+
+def _is_truth(value: object) -> bool:
+    return isinstance(value, bool | np.bool_)
+
+
+def _kinds_in(annotation: Any) -> list[Any]:
+    """The types that a type is made of."""
+    return [annotation, *(kind for part in get_args(annotation) for kind in _kinds_in(part))]
 
 
 def refuse_unknown(keys: Iterable[str], known: Sequence[str]) -> None:

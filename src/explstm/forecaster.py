@@ -341,8 +341,8 @@ class ExpLSTM(Parameters):
         Args:
             df: Histories to forecast, as a table or a panel, of the frequency trained on (any for
                 the pretrained model); by default the training data.
-            h: Horizon; by default that of ``fit``, or of the network. Longer ones continue from the
-                median path.
+            h: Horizon, up to 100,000; by default that of ``fit``, or of the network. Longer ones
+                than the network's continue from the median path.
             level: Central intervals wanted, in per cent, such as ``[80, 95]``.
             id_col: Column of series ids in ``df``.
             time_col: Column of timestamps or integers in ``df``.
@@ -358,7 +358,7 @@ class ExpLSTM(Parameters):
             DataError: Data that cannot be used.
         """
         self.require_fitted()
-        h = self.horizon_ if h is None else check_horizon(h)
+        h = check_horizon(self.horizon_ if h is None else h)
         levels = check_levels(level, self.spec_, self.training_.loss)
         names = {"id_col": id_col, "time_col": time_col, "target_col": target_col}
         panel, preprocessing = self._history(df, "predict", fill=fill, **names)
@@ -624,7 +624,7 @@ class ExpLSTM(Parameters):
         try:
             model = cls(backend=backend, init=str(path), spec=bundle.spec, **parameters)
         except (TypeError, UsageError) as error:
-            raise refuse_settings(path, error) from None
+            raise refuse_settings(bundle, path, error) from None
         model._take(bundle, path)
         return model
 

@@ -26,7 +26,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from explstm.alterations import ALTERATIONS, alter_future
-from explstm.config import choose
+from explstm.config import check_whole, choose
 from explstm.errors import UsageError
 from explstm.forecaster import ExpLSTM
 from explstm.frame import Panel, as_panel, panel_frame
@@ -167,6 +167,7 @@ def run_audit(
     tolerance: float,
 ) -> LeakageReport:
     """Look through a probe at every cutoff, with one future and with others, and compare."""
+    check_whole("CONFIG_VALUE", "seed", seed, least=0)
     for name in alterations:
         choose("alterations", name, ALTERATIONS)
     rows: list[dict[str, Any]] = []

@@ -34,6 +34,14 @@ _WEEK = re.compile(r"(\d{4})-?W(\d{2})(?:-([1-7]))?", re.ASCII)
 _QUARTER = re.compile(r"(\d{4})-?Q([1-4])", re.ASCII)
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _INTEGER = re.compile(r"[+-]?\d{1,18}", re.ASCII)
+_DIRECTIVES = "aAwdbBmyYHIMSfpzZjUWcxXGuV%"
+_INCOMPLETE = (
+    (_DIRECTIVES, "YyGcx", "no year (%Y)"),
+    ("UW", "aAw", "a week (%U, %W) and no day of it (%w, %a, %A)"),
+    ("d", "mbBcx", "a day (%d) and no month (%m, %b, %B)"),
+    ("I", "pcx", "an hour of twelve (%I) and no half of the day (%p)"),
+)
+"""Parts of a date that mean nothing without one of others, and what is said of them."""
 
 _FIRST_NANOSECOND, _LAST_NANOSECOND = np.datetime64("1678-01-01"), np.datetime64("2162-01-01")
 """Between these, dates are counted in nanoseconds; a century before they end, for forecasts."""
@@ -182,16 +190,8 @@ def read_days(texts: Sequence[str]) -> Dates | None:
 
 def _parse_as(text_U: pd.Series, date_format: str) -> tuple[pd.Series, pd.Series]:
     """Dates of texts in a stated format; those with an offset are carried to UTC."""
-    aware = "%z" in date_format
-    try:
-        if "%" not in date_format:  # pandas has words that let it guess
-            raise ValueError("it names no part of a date, such as %Y")
-        date_U = pd.to_datetime(text_U, format=date_format, errors="coerce", utc=aware)
-    except (ValueError, re.error) as error:  # pandas makes a pattern of it
-        raise UsageError(
-            "CONFIG_VALUE",
-            f"date_format={date_format!r} cannot be used: {error}; write it as for strptime.",
-        ) from None
+    aware = bool(check_date_format(date_format) & {"z", "Z"})
+    date_U = pd.to_datetime(text_U, format=date_format, errors="coerce", utc=aware)
     zone_U = pd.Series("+00:00" if aware else "", index=text_U.index)
     date_U = date_U.dt.tz_localize(None) if aware else date_U
     late_U = date_U.isna()
@@ -201,6 +201,28 @@ def _parse_as(text_U: pd.Series, date_format: str) -> tuple[pd.Series, pd.Series
             date_U = date_U.astype("datetime64[us]")
             date_U[late_U] = wide_U.astype("datetime64[us]")
     return date_U, zone_U
+
+
+def check_date_format(date_format: str) -> set[str]:
+    """The parts of a date that a format names, such as Y.
+
+    Raises:
+        UsageError: No format, or one that leaves the date to be guessed.
+    """
+    named = set(re.findall(r"%(.)", date_format, re.DOTALL))
+    try:
+        if not named:  # pandas has words that let it guess
+            raise ValueError("it names no part of a date, such as %Y")
+        for parts, needed, lack in _INCOMPLETE if named <= set(_DIRECTIVES) else ():
+            if named & set(parts) and not named & set(needed):
+                raise ValueError(f"it names {lack}")
+        pd.to_datetime(pd.Series([""], dtype=object), format=date_format, errors="coerce")
+    except (ValueError, re.error) as error:  # pandas makes a pattern of it
+        raise UsageError(
+            "CONFIG_VALUE",
+            f"date_format={date_format!r} cannot be used: {error}; write it as for strptime.",
+        ) from None
+    return named
 
 
 def _first_day(text: str) -> str:

@@ -9,6 +9,7 @@ independent stretches of a random walk do.
 Axes: N series, B series in a block, H horizon, Q quantiles of the network, P probabilities wanted.
 """
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from statistics import NormalDist
@@ -31,6 +32,8 @@ from explstm.seasonality import future_error
 ReadOn = Callable[[FloatArray], tuple[GrowthPanel, NDArray[np.float32]]]
 
 SERIES_PER_BLOCK = 2048
+MAX_HORIZON = 100_000
+"""Every horizon of the network reads the path before it again: minutes for so many steps."""
 SMALLEST_SHARE = 1e-3  # of the largest value: below it only the first curve of a positive series
 SMALLEST = np.finfo(np.float64).tiny  # what a path that falls below float64 continues from
 
@@ -60,11 +63,39 @@ def check_horizon(h: int) -> int:
     """Return a horizon as an integer.
 
     Raises:
-        UsageError: It is not a whole number from 1.
+        UsageError: It is not a whole number from 1 to :data:`MAX_HORIZON`.
     """
-    if isinstance(h, bool) or not isinstance(h, int | np.integer) or h < 1:
-        raise UsageError("HORIZON_RANGE", f"h={h!r} is not a horizon; pass a whole number from 1.")
+    is_whole = isinstance(h, int | np.integer) and not isinstance(h, bool)
+    if not is_whole or not 1 <= h <= MAX_HORIZON:
+        raise UsageError(
+            "HORIZON_RANGE",
+            f"h={h!r} is not a horizon; pass a whole number from 1 to {MAX_HORIZON:,}.",
+        )
     return int(h)
+
+
+def check_room(n_series: int, h: int, n_quantiles: int) -> None:
+    """Refuse forecasts that, with the table of them, the memory of the machine cannot hold.
+
+    Raises:
+        UsageError: As said, where the system tells how much memory there is.
+    """
+    needed, there = 16 * n_series * h * (n_quantiles + 1), _machine_bytes()
+    if there is not None and needed > there:
+        raise UsageError(
+            "HORIZON_RANGE",
+            f"h={h:,} steps of {n_series:,} series need {needed / 2**30:,.1f} GiB, more than the "
+            f"{there / 2**30:,.1f} GiB of this machine; pass a smaller h, or fewer series at once "
+            "(explstm.scaleout forecasts them in parts).",
+        )
+
+
+def _machine_bytes() -> int | None:
+    """Memory of the machine; None where the system does not tell."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):  # Windows
+        return None
 
 
 def forecast_panel(
@@ -87,8 +118,10 @@ def forecast_panel(
         Quantiles (N, h, P) in data units, rising along P.
 
     Raises:
+        UsageError: More forecasts than memory can hold.
         DataError: A value the curve cannot carry, or a forecast beyond float64.
     """
+    check_room(panel.n_series, h, len(probabilities))
     y_NHP = np.empty((panel.n_series, h, len(probabilities)))
     by_length = np.argsort(panel.lengths_N, kind="stable")
     for first in range(0, panel.n_series, SERIES_PER_BLOCK):

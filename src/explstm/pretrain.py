@@ -18,6 +18,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field
 
+from explstm import __version__
 from explstm.config import Configuration, TrainingConfig
 from explstm.datasets.competitions import SHORTEST_HELD_OUT, Group, load_groups
 from explstm.errors import UsageError
@@ -37,6 +38,9 @@ Shape = tuple[Size, Size]
 CompetitionName = Literal["M1", "M3", "Tourism"]
 WINDOW = 512
 """Longest stretch of a series that a pretrained network is shown, in steps."""
+MAX_CONFIG_BYTES = 12_000
+"""Reading TOML takes the square of the length of a dotted key: 0.3 s for so many bytes, and 16
+times that for four times as many."""
 BESIDE = "linear"
 """The second curve that it looks at series on."""
 
@@ -84,8 +88,14 @@ def read_config(path: str | Path) -> PretrainConfig:
     Raises:
         UsageError: The file cannot be read, is not TOML, or holds a value that cannot be used.
     """
+    path = Path(path)
     try:
-        content = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            data = file.read(MAX_CONFIG_BYTES + 1)
+        if len(data) > MAX_CONFIG_BYTES:
+            found = max(path.stat().st_size, len(data))
+            raise ValueError(f"{found:,} bytes, more than {MAX_CONFIG_BYTES:,}")
+        content = tomllib.loads(data.decode("utf-8"))
     except (OSError, ValueError, RecursionError) as error:  # also of lists 1,000 deep
         raise UsageError(
             "PRETRAIN_CONFIG",
@@ -94,13 +104,17 @@ def read_config(path: str | Path) -> PretrainConfig:
     parts: dict[str, type[Configuration]] = {
         "network": ModelSpec, "prior": Prior, "training": TrainingConfig,
     }  # fmt: skip
-    built = {
-        name: kind(**content[name])
-        for name, kind in parts.items()
-        if isinstance(content.get(name), dict)
-    }
-    config = PretrainConfig(**{**content, **built})
-    check_features(config.network.n_features)
+    try:
+        built = {
+            name: kind(**content[name])
+            for name, kind in parts.items()
+            if isinstance(content.get(name), dict)
+        }
+        config = PretrainConfig(**{**content, **built})
+        check_features(config.network.n_features)
+    except UsageError as error:  # of a key of a newer version, say
+        said = f"{path}, read by explstm {__version__}: {error.message}"
+        raise UsageError(error.code, said) from None
     return config
 
 

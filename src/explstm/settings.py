@@ -17,6 +17,7 @@ from explstm.growth import FEATURES, N_FEATURES
 from explstm.prediction import Preprocessing
 from explstm.scaling import GROWTH_NAMES
 from explstm.seasonality import check_season_lengths
+from explstm.storage import tell_versions
 
 
 class Settings(Configuration):
@@ -80,12 +81,13 @@ def read_settings(bundle: Bundle, path: str | Path) -> Settings:
             raise UsageError("SETTINGS", f"n_features={n_features} cannot be shown")
         return Settings(**bundle.config)
     except (TypeError, ValueError) as error:
-        raise refuse_settings(path, error) from None
+        raise refuse_settings(bundle, path, error) from None
 
 
-def refuse_settings(path: str | Path, error: Exception) -> ModelFileError:
+def refuse_settings(bundle: Bundle, path: str | Path, error: Exception) -> ModelFileError:
     """What is wrong with the settings of a saved model, as a sentence about its file."""
     return ModelFileError(
         "MODEL_CONFIG",
-        f"{path}: config.json does not describe a forecaster ({error}); save it again.",
+        f"{path}: config.json does not describe a forecaster ({error}); "
+        f"{tell_versions(bundle.manifest)}; save it again with this one.",
     )

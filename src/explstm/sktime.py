@@ -174,7 +174,11 @@ class ExpLSTMForecaster(BaseForecaster):
         del arguments["trainer"], arguments["horizon"]
         if arguments["random_seed"] is None:
             arguments["random_seed"] = DEFAULTS.random_seed
-        return ExpLSTM(**{**arguments, "backend": backend, "freq": freq})
+        try:
+            return ExpLSTM(**{**arguments, "backend": backend, "freq": freq})
+        except UsageError as error:
+            message = error.message.replace("random_seed=", "random_state=")
+            raise UsageError(error.code, message) from None
 
     # --------------------------------------------------------------------------------- learning
 

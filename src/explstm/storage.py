@@ -413,9 +413,8 @@ def _open_sealed(path: Path, names: frozenset[str]) -> Sealed:
     if type(version) is int and version > FORMAT_VERSION:
         raise ModelFileError(
             "MODEL_NEWER",
-            f"{path} was written by explstm {manifest.get('package_version')!r} in format "
-            f"{version}, but this is explstm {__version__}, which reads up to format "
-            f"{FORMAT_VERSION}; upgrade explstm.",
+            f"{path} is in format {version}, and this version reads up to format "
+            f"{FORMAT_VERSION}; {tell_versions(manifest)}; upgrade explstm.",
         )
     stated = {key: value for key, value in manifest.items() if key != "seal"}
     known = type(version) is int and version == FORMAT_VERSION
@@ -435,6 +434,12 @@ def _open_sealed(path: Path, names: frozenset[str]) -> Sealed:
             f"{source} does not state exactly {', '.join(sorted(names))}; save the model again.",
         )
     return Sealed(path, manifest)
+
+
+def tell_versions(manifest: Mapping[str, Any]) -> str:
+    """Which version wrote a sealed folder, and which one this is."""
+    written_by = str(manifest.get("package_version"))[:40]
+    return f"it was written by explstm {written_by!r}, and this is explstm {__version__}"
 
 
 def _is_stated(entry: Any) -> bool:

@@ -29,7 +29,13 @@ from explstm.models.numpy_engine import NumpyEngine
 from explstm.models.spec import ModelSpec, Weights
 from explstm.panel import count_more, show_date
 from explstm.parsing import quote
-from explstm.prediction import Preprocessing, check_horizon, combine_views, forecast_ahead
+from explstm.prediction import (
+    Preprocessing,
+    check_horizon,
+    check_room,
+    combine_views,
+    forecast_ahead,
+)
 from explstm.ragged import FloatArray, IntArray, reduce_series
 from explstm.scaling import LARGEST
 from explstm.tables import make_table
@@ -137,9 +143,11 @@ class Stream:
             UsageError: An argument that cannot be used.
             DataError: A forecast beyond float64.
         """
-        h = self._horizon if h is None else check_horizon(h)
+        h = check_horizon(self._horizon if h is None else h)
         levels = check_levels(level, self._engine.spec, self._loss)
-        y_NHP = self._forecast(h, to_probabilities(levels))
+        probabilities = to_probabilities(levels)
+        check_room(len(self._ends.ids_N), h, len(probabilities))
+        y_NHP = self._forecast(h, probabilities)
         columns_NH = name_columns(y_NHP, self._alias, levels)
         ends = self._ends
         return make_table(

@@ -103,10 +103,10 @@ def parse_storage(storage: str | Path) -> Address:
     elif POSTGRESQL.match(text):
         return _parse_database(text)
     elif "://" in text or not text:
-        kind = re.match(r"[a-z0-9+]*://", text)  # what follows may hold a password
+        kind = re.match(r"[a-z0-9+]*://", text)  # anything else may hold a password
         raise UsageError(
             "STUDY_STORAGE",
-            f"--storage {kind[0] if kind else text!r} is neither an SQLite file nor a PostgreSQL "
+            f"--storage {kind[0] if kind else '...'} is neither an SQLite file nor a PostgreSQL "
             "database; write for example sqlite:///tune.db, or postgresql://user@host/database.",
         )
     return Address(text, Path(text))

@@ -345,11 +345,18 @@ def _read_dates(column: pd.Series, name_cell: NameCell) -> tuple[Dates, tzinfo |
 
 def _begin_periods(column: pd.Series) -> pd.Series:
     """First moments of periods, in seconds where nanoseconds cannot count that far."""
+    if _counts_business_days(column.dtype):
+        column = column.dt.asfreq("D", how="start")
     try:
         return column.dt.to_timestamp()
     except pd.errors.OutOfBoundsDatetime:
         seconds = column.dt.asfreq("s", how="start").array.asi8
         return pd.Series(seconds.astype("M8[s]"), index=column.index)
+
+
+def _counts_business_days(dtype: pd.PeriodDtype) -> bool:
+    """Whether periods are business days, which pandas warns of when it makes or converts them."""
+    return isinstance(dtype.freq, pd.offsets.BusinessDay)
 
 
 def _type_values(column: pd.Series, name_cell: NameCell) -> npt.NDArray[np.float64]:
@@ -466,6 +473,9 @@ def _restore_pandas_dates(ds_S: Dates, time_type: Any, time_zone: tzinfo | None)
     if time_zone is not None:
         dates = dates.dt.tz_localize("UTC").dt.tz_convert(time_zone)
     if isinstance(time_type, pd.PeriodDtype):
+        if _counts_business_days(time_type):
+            count_S = np.busday_count("1970-01-01", ds_S.astype("M8[D]"))
+            return pd.Series(pd.arrays.PeriodArray(count_S, dtype=time_type))
         return dates.dt.to_period(time_type.freq)
     keeps = isinstance(time_type, pd.DatetimeTZDtype | pd.ArrowDtype) or types.is_integer_dtype(
         time_type

@@ -127,7 +127,7 @@ def tune_model(
         n_windows: Windows of the search.
         step_size: Steps between these; by default the horizon.
         space: Changes of the space, see :func:`explstm.search_space.make_space`.
-        workers: Processes that search.
+        workers: Processes that search. Only with one does the same seed give the same trials.
         searcher: Who runs the trials instead, see :func:`explstm.scaleout.tune`.
         on_trial: Called with the record of every trial that this process ends.
         interruption: The signal that arrived, if any; looked at after every training step.

@@ -60,7 +60,8 @@ def write_page(lines: Sequence[Line]) -> str:
         "fault of the data ends with exit code 3, of arguments and configuration with 2, of a",
         "saved model with 4, of a training with 5; over HTTP with a status of 4xx. The message is",
         "one sentence that says what was found, where, and what to do. Written from",
-        "`tests/bad_inputs/catalogue.toml`.\n",
+        "`tests/bad_inputs/catalogue.toml`, which names further tests that prove a line; a run of",
+        "all tests says at its end which lines it could not prove, and why.\n",
     ]
     for table, title in TABLES.items():
         parts += [f"## {table}. {title}\n", "| | Fault | What is done |", "|---|---|---|"]

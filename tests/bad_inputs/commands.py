@@ -13,16 +13,21 @@ from bad_inputs.world import HEADER, World, check, text
 from explstm import ExpLSTM, search, study_storage
 from explstm.datasets import download
 from explstm.errors import TrainingError, UsageError
-from toy_study import open_toy
+from toy_study import open_toy, run_toy
 from toy_tuning import SPACE, H, make_toy, toy_model
 
 
 @check("D1")
 def no_arguments(world: World) -> None:
     shown = world.run()
-    assert shown.exit_code in (0, 2) and "Usage: explstm" in shown.out + shown.err
-    for arguments in (("--colour",), ("forecast", "--nothing"), ("foresee",)):
-        world.refuse_arguments("USAGE", arguments[-1], arguments=arguments)
+    assert shown.exit_code == 2 and "Usage: explstm" in shown.out + shown.err
+    for arguments, words in (
+        (("--colour",), "No such option: --colour"),
+        (("forecast", "--nothing"), "No such option: --nothing"),
+        (("foresee",), "No such command 'foresee'"),
+        (("forecast",), "Missing argument"),
+    ):
+        world.refuse_arguments("USAGE", words, arguments=arguments)
 
 
 @check("D2")
@@ -136,6 +141,31 @@ def all_trials_fail(world: World) -> None:
         with pytest.raises(TrainingError, match="TRAINING_DIVERGED") as refused:
             toy_model().tune(make_toy(), H, n_trials=3, space=SPACE)
     assert refused.value.exit_code == 5
+
+
+@check("F6")
+def garbage_in_a_study(world: World) -> None:
+    path = world.folder / "tune.db"
+    run_toy(path, 2)
+    sound = path.read_bytes()
+    for share in (0.0, 0.25, 0.5, 0.75):
+        damaged, at = bytearray(sound), int(share * len(sound))
+        damaged[at : at + 1500] = world.rng.bytes(1500)
+        path.write_bytes(damaged)
+        with pytest.raises(UsageError, match=r"STUDY_UNREADABLE: .*tune\.db is no study"):
+            run_toy(path, 3)
+        assert path.read_bytes() == damaged
+    path.write_bytes(sound)
+    run_toy(path, 3)
+
+
+@check("F10")
+def other_number_of_workers(world: World) -> None:
+    assert world
+    page = Path(__file__).parents[2] / "docs" / "how-to" / "tune.md"
+    said = " ".join(page.read_text(encoding="utf-8").split())
+    assert "One process tries the same trials again with the same `--seed`." in said
+    assert "with another number of workers the trials differ" in said
 
 
 @check("F9")

@@ -1,23 +1,41 @@
 """Lines B1 to B12: arguments and configuration."""
 
+import json
+import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+from bad_inputs.models import refuse_model, reseal, reseal_manifest, saved
 from bad_inputs.world import HEADER, World, check, text
-from explstm import ExpLSTM, ModelSpec
-from explstm.errors import BackendNotInstalledError, UsageError
-from explstm.intervals import check_levels
+from explstm import ExpLSTM, ModelSpec, __version__, forecaster
+from explstm.errors import BackendNotInstalledError, ModelFileError, UsageError
 from explstm.pretrain import read_config
+from explstm.storage import dump_json
+
+JOB = {"kind": "fine-tune", "sample": "sales", "h": 2}
+
+
+def refuse_fit(world: World, code: str, *words: str, more: Sequence[str]) -> None:
+    """``explstm fit`` refuses its further arguments, and makes no model."""
+    path = world.write(text(HEADER, world.rows()))
+    asked = ("fit", path, "--horizon", "2", "--out", world.folder / "model", *more)
+    world.refuse_arguments(code, *words, arguments=asked)
+
+
+def refuse_job(world: World, *words: str, **changes: object) -> None:
+    """A job is refused because of what was changed in it, and none waits."""
+    answer = world.client.post("/api/v1/jobs", json={**JOB, **changes})
+    assert answer.status_code == 422, answer.text
+    assert all(word in answer.json()["error"]["message"] for word in words), answer.text
+    assert world.client.get("/api/v1/jobs").json()["jobs"] == []
 
 
 def refuse_setting(world: World, setting: str, code: str, *words: str, **in_python: object) -> None:
-    """A setting is refused on the command line, in Python, and as a job over HTTP."""
-    path = world.write(text(HEADER, world.rows()))
-    out = world.folder / "model"
-    fit = ("fit", path, "--horizon", "2", "--backend", "torch", "--out", out, "--set", setting)
-    world.refuse_arguments(code, *words, arguments=fit)
+    """A setting is refused on the command line and in Python."""
+    refuse_fit(world, code, *words, more=("--backend", "torch", "--set", setting))
     with pytest.raises(UsageError, match=code) as refused:
         ExpLSTM(backend="torch", **in_python)
     assert all(word in refused.value.message for word in words), refused.value.message
@@ -26,11 +44,11 @@ def refuse_setting(world: World, setting: str, code: str, *words: str, **in_pyth
 
 @check("B1")
 def unknown_key(world: World) -> None:
-    path = world.write(text(HEADER, world.rows()))
-    fit = ("fit", path, "--horizon", "2", "--backend", "torch", "--out", world.folder / "model")
-    known = (*fit, "--set", "max_step=3")
-    world.refuse_arguments("CONFIG_UNKNOWN_KEY", "max_step", "max_steps?", arguments=known)
+    more = ("--backend", "torch", "--set", "max_step=3")
+    refuse_fit(world, "CONFIG_UNKNOWN_KEY", "max_step is", "mean max_steps?", more=more)
+    path = world.folder / "data.csv"
     world.refuse_arguments("USAGE", "--horizn", arguments=("forecast", path, "--horizn", "2"))
+    refuse_job(world, "max_step: Extra inputs are not permitted", max_step=3)
     with pytest.raises(UsageError, match=r"max_step is not an option; did you mean max_steps\?"):
         ExpLSTM().set_params(max_step=3)
     answer = world.client.post("/api/v1/forecast", json={"sample": "sales", "horizon": 3})
@@ -41,8 +59,8 @@ def unknown_key(world: World) -> None:
 def wrong_type(world: World) -> None:
     words = ("max_steps='ten'", "valid integer")
     refuse_setting(world, "max_steps=ten", "CONFIG_VALUE", *words, max_steps="ten")
-    answer = world.client.post("/api/v1/forecast", json={"sample": "sales", "h": "ten"})
-    assert answer.status_code == 422 and "valid integer" in answer.json()["error"]["message"]
+    for name in ("max_steps", "h"):
+        refuse_job(world, f"{name}: Input should be a valid integer", **{name: "ten"})
 
 
 @check("B3")
@@ -56,6 +74,8 @@ def out_of_range(world: World) -> None:
     ):
         given = {name: float(value)} if name != "batch_size" else {name: int(value)}
         refuse_setting(world, f"{name}={value}", "CONFIG_VALUE", name, words, **given)
+        if name != "reflection" and value != "NaN":  # which JSON has no word for
+            refuse_job(world, f"{name}: Input should be {words}", **given)
     for name, value in (("dropout", 1.5), ("horizon", 0)):
         with pytest.raises(UsageError, match=f"CONFIG_VALUE: {name}={value} cannot be used"):
             ModelSpec(n_features=8, **{name: value})
@@ -81,26 +101,35 @@ def contradiction(world: World) -> None:
 
 @check("B5")
 def quantiles_and_levels(world: World) -> None:
-    for quantiles in ((0.9, 0.5, 0.1), (0.5, 0.5), (0.1, 0.9)):
-        with pytest.raises(UsageError, match=r"SPEC_QUANTILES: .*sort them and add the median"):
+    wrong = ("SPEC_QUANTILES", "sort them and add the median")
+    for quantiles, code, words in (
+        ((0.9, 0.5, 0.1), *wrong),
+        ((0.1, 0.5, 0.5), *wrong),
+        ((0.1, 0.9), *wrong),
+        ((0.0, 0.5), "CONFIG_VALUE", "greater than 0"),
+        ((0.5, 1.0), "CONFIG_VALUE", "less than 1"),
+    ):
+        with pytest.raises(UsageError, match=f"{code}: quantiles.*{words}"):
             ModelSpec(n_features=8, quantiles=quantiles)
-    with pytest.raises(UsageError, match="quantiles"):
-        ModelSpec(n_features=8, quantiles=(0.0, 0.5))
-    path = world.write(text(HEADER, world.rows()))
-    found = [
-        list(ExpLSTM().predict(world.panel(path), h=2, level=level))
-        for level in ([95, 80, 80], [80, 95])
-    ]
-    assert found[0] == found[1] and len(found[0]) == 7
-    twice = world.forecast(path, "--level", "95", "--level", "80", "--level", "80")
-    assert twice.exit_code == 0 and twice.out.count("lo-80") == 1
+        more = ("--backend", "torch", "--set", f"quantiles={list(quantiles)}")
+        refuse_fit(world, code, "quantiles", words, more=more)
+    path = world.folder / "data.csv"
+    ends = [f"ExpLSTM-{end}" for end in ("lo-95", "lo-80", "hi-80", "hi-95")]
+    expected = ["unique_id", "ds", "ExpLSTM", *ends]
+    for level in ([95, 80, 80], [80, 95]):
+        assert list(ExpLSTM().predict(world.panel(path), h=2, level=level)) == expected
+    twice = ("--level", "95", "--level", "80", "--level", "80")
+    assert world.forecast(path, *twice).exit_code == 0
+    assert (world.folder / "run1" / "forecast.csv").read_text().split()[0] == ",".join(expected)
     columns = world.post(path.read_bytes(), level=[95, 80, 80]).json()["forecast"]
-    assert list(columns) == found[1]
-    assert check_levels is not None
+    assert list(columns) == expected
     for level in ("0", "100", "nan"):
         asked = ("forecast", path, "--horizon", "2", "--level", level)
-        world.refuse_arguments("LEVEL_RANGE", "level=", arguments=asked)
-        assert world.post(path.read_bytes(), level=level).status_code == 422
+        world.refuse_arguments("LEVEL_RANGE", f"level={float(level):g}", arguments=asked)
+        with pytest.raises(UsageError, match="LEVEL_RANGE: level="):
+            ExpLSTM().predict(world.panel(path), h=2, level=[float(level)])
+        answer = world.post(path.read_bytes(), level=level)
+        assert answer.status_code == 422 and "level" in answer.json()["error"]["message"]
 
 
 def refuse_config(world: World, content: str, code: str, *words: str) -> None:
@@ -119,18 +148,8 @@ def yaml_object(world: World) -> None:
     refuse_config(
         world, content, "PRETRAIN_CONFIG", "config.toml", "is not a readable TOML", "line 1"
     )
-    path = world.write(text(HEADER, world.rows()))
-    asked = (
-        "fit",
-        path,
-        "--horizon",
-        "2",
-        "--backend",
-        "torch",
-        "--set",
-        "max_steps=" + content.strip(),
-    )
-    world.refuse_arguments("CONFIG_VALUE", "max_steps", arguments=asked)
+    more = ("--backend", "torch", "--set", "max_steps=" + content.strip())
+    refuse_fit(world, "CONFIG_VALUE", "max_steps", "valid integer", more=more)
     assert not trace.exists()
 
 
@@ -147,9 +166,8 @@ def words_and_bombs(world: World) -> None:
         ("\ufeff\0", "PRETRAIN_CONFIG", "config.toml"),
     ):
         refuse_config(world, content, code, words)
-    path = world.write(text(HEADER, world.rows()))
-    twice = ("fit", path, "--horizon", "2", "--set", "max_steps=1", "--set", "max_steps=2")
-    world.refuse_arguments("SETTING_FORM", "max_steps", "each key once", arguments=twice)
+    twice = ("--set", "max_steps=1", "--set", "max_steps=2")
+    refuse_fit(world, "SETTING_FORM", "max_steps", "each key once", more=twice)
     deep = '{"sample":' + "[" * 100_000
     answer = world.client.post(
         "/api/v1/forecast", content=deep, headers={"content-type": "application/json"}
@@ -159,69 +177,85 @@ def words_and_bombs(world: World) -> None:
 
 @check("B8")
 def giant_network(world: World) -> None:
-    words = ("hidden_sizes", "1000000000", "less than or equal to 4096")
-    path = world.write(text(HEADER, world.rows()))
-    for backend in ("torch", "tensorflow"):
-        asked = (
-            "fit",
-            path,
-            "--horizon",
-            "2",
-            "--backend",
-            backend,
-            "--set",
-            "hidden_sizes=[1000000000]",
-        )
-        world.refuse_arguments("CONFIG_VALUE", *words, arguments=asked)
-    with pytest.raises(UsageError, match="CONFIG_VALUE: hidden_sizes"):
+    setting = "hidden_sizes=[1000000000]"
+    words = ("hidden_sizes", "=1000000000", "less than or equal to 4096")
+    with world.monkeypatch.context() as patched:
+        patched.setattr(forecaster, "init_weights", lambda *_: pytest.fail("was drawn"))
+        for backend in ("torch", "tensorflow"):
+            more = ("--backend", backend, "--set", setting, "--set", "init=random")
+            refuse_fit(world, "CONFIG_VALUE", *words, more=more)
+    with pytest.raises(UsageError, match=r"CONFIG_VALUE: hidden_sizes\.0=1000000000 .* 4096"):
         ModelSpec(n_features=8, hidden_sizes=(10**9,))
-    with pytest.raises(UsageError) as refused:
+    with pytest.raises(
+        UsageError, match=r"hidden_sizes=.* at most 16 items .* not 1000"
+    ) as refused:
         ModelSpec(n_features=8, hidden_sizes=(4096,) * 1000)
     assert refused.value.exit_code == 2
+    refuse_job(world, "hidden_sizes: Extra inputs are not permitted", hidden_sizes=[10**9])
+
+
+def forget_engine(patched: pytest.MonkeyPatch, backend: str) -> None:
+    """Have an engine imported anew."""
+    for module in [name for name in sys.modules if f"explstm.models.{backend}_" in name]:
+        patched.delitem(sys.modules, module)
 
 
 @check("B9")
 def framework_absent(world: World) -> None:
-    path = world.write(text(HEADER, world.rows()))
-    for backend, extra in (("torch", "torch"), ("tensorflow", "tensorflow")):
+    for backend in ("torch", "tensorflow"):
         with world.monkeypatch.context() as patched:
             for module in ("torch", "keras", "tensorflow"):
                 patched.setitem(sys.modules, module, None)
-            for module in [name for name in sys.modules if f"explstm.models.{backend}_" in name]:
-                patched.delitem(sys.modules, module)
-            asked = (
-                "fit",
-                path,
-                "--horizon",
-                "2",
-                "--backend",
-                backend,
-                "--out",
-                world.folder / "m",
-            )
-            words = (f"pip install 'explstm[{extra}]'",)
-            world.refuse_arguments("BACKEND_NOT_INSTALLED", *words, arguments=asked)
-            with pytest.raises(BackendNotInstalledError):
-                ExpLSTM(backend=backend).fit(world.panel(path), h=2)
+            forget_engine(patched, backend)
+            words = (f"pip install 'explstm[{backend}]'",)
+            refuse_fit(world, "BACKEND_NOT_INSTALLED", *words, more=("--backend", backend))
+            with pytest.raises(BackendNotInstalledError, match=re.escape(*words)):
+                ExpLSTM(backend=backend).fit(world.panel(world.folder / "data.csv"), h=2)
+    config = world.write("[training]\nmax_steps = 1\n", "config.toml")
+    asked = ("pretrain", "--config", config, "--out", world.folder / "model", "--device", "cuda:99")
+    world.refuse_arguments("DEVICE", "device='cuda:99' cannot be used here", arguments=asked)
+    refuse_job(world, "device: Extra inputs are not permitted", device="cuda:99")
 
 
 @check("B10")
 def newer_configuration(world: World) -> None:
-    from bad_inputs.models import reseal_manifest, saved
+    path = world.write(text(HEADER, world.rows()))
+    for part in ("spec", "settings"):
+        folder = saved(world, part)
+        config = json.loads((folder / "config.json").read_bytes())
+        config[part]["attention"] = 8
+        reseal(folder, "config.json", dump_json(config))
+        reseal_manifest(folder, package_version="99.1")
+        words = ("attention is not an option", "'99.1'", f"this is explstm {__version__}")
+        refuse_model(world, folder, "MODEL_CONFIG", *words)
+        with pytest.raises(ModelFileError, match=r"attention is not an option.*'99\.1'"):
+            ExpLSTM(init=str(folder)).predict(world.panel(path), h=2)
+    words = ("config.toml", f"read by explstm {__version__}", "attention is not an option")
+    refuse_config(world, "[network]\nattention = 8\n", "CONFIG_UNKNOWN_KEY", *words)
 
-    folder = saved(world)
-    reseal_manifest(folder, format_version=99, package_version="99.1")
-    shown = world.forecast(world.write(text(HEADER, world.rows())), "--model", folder)
-    assert shown.exit_code == 4 and "MODEL_NEWER" in shown.err, shown
-    assert "'99.1'" in shown.err and "upgrade explstm" in shown.err
+
+@check("B11")
+def environment_variable(world: World) -> None:
+    with world.monkeypatch.context() as patched:
+        patched.setenv("KERAS_BACKEND", "jax")
+        patched.delitem(sys.modules, "keras", raising=False)
+        forget_engine(patched, "tensorflow")
+        more = ("--backend", "tensorflow")
+        refuse_fit(world, "KERAS_BACKEND", "Keras runs on 'jax'", more=more)
+        with pytest.raises(UsageError, match=r"KERAS_BACKEND: .*'jax'"):
+            ExpLSTM(backend="tensorflow").fit(world.panel(world.folder / "data.csv"), h=2)
 
 
 @check("B12")
 def bad_seeds(world: World) -> None:
-    path = world.write(text(HEADER, world.rows()))
     for seed in ("one", "1.5", "-1", str(2**32)):
-        asked = ("fit", path, "--horizon", "2", "--backend", "torch", "--seed", seed)
-        world.refuse_arguments("USAGE", "--seed", arguments=asked)
+        refuse_fit(
+            world,
+            "USAGE",
+            "Invalid value for '--seed'",
+            more=("--backend", "torch", "--seed", seed),
+        )
     for value in (1.5, -1, 2**32, "one"):
+        refuse_job(world, "seed: Input should be", seed=value)
         with pytest.raises(UsageError, match="CONFIG_VALUE: random_seed="):
             ExpLSTM(random_seed=value)

@@ -13,10 +13,12 @@ import pandas as pd
 import pytest
 
 from bad_inputs.world import HEADER, World, check, text
-from explstm import ExpLSTM, bundle
+from explstm import ExpLSTM, __version__, bundle
 from explstm.errors import DataError, ModelFileError
 from explstm.storage import dump_json, hold_lock
 
+FIRST = Path(__file__).parents[1] / "fixtures" / "models-0.1.0"
+"""What the first release saved, and what it forecast."""
 PARTS = ("config.json", "weights.safetensors", "manifest.json")
 
 
@@ -187,18 +189,20 @@ def newer_format(world: World) -> None:
     folder = saved(world)
     reseal_manifest(folder, format_version=2, package_version="9.0")
     refuse_model(
-        world, folder, "MODEL_NEWER", "'9.0'", "format 2", "reads up to format 1", "upgrade"
+        world, folder, "MODEL_NEWER", "format 2", "up to format 1", "'9.0'", __version__, "upgrade"
     )
 
 
 @check("C13")
 def older_version(world: World) -> None:
-    folder = saved(world)
-    reseal_manifest(folder, package_version="0.1.0")
-    path = world.write(text(HEADER, world.rows()))
-    found = ExpLSTM.load(folder).predict(world.panel(path), h=2)
-    pd.testing.assert_frame_equal(found, ExpLSTM().predict(world.panel(path), h=2))
-    assert world.forecast(path, "--model", folder).exit_code == 0
+    for name in ("lstm", "slstm-dense", "elu-keras", "minmax-mae"):
+        said = pd.read_csv(FIRST / f"{name}.csv", parse_dates=["ds"])
+        out = world.folder / name
+        asked = ("--model", FIRST / name, "--horizon", "4", "--out", out)
+        shown = world.run("forecast", FIRST / "series.csv", *asked)
+        assert shown.exit_code == 0, shown.err
+        found = pd.read_csv(out / "forecast.csv", parse_dates=["ds"])
+        pd.testing.assert_frame_equal(found, said[list(found)], rtol=1e-6)
 
 
 @check("C15")
@@ -235,6 +239,8 @@ def disk_full(world: World) -> None:
             ExpLSTM(alias="other").save(folder)
     assert {name: (folder / name).read_bytes() for name in PARTS} == before
     assert os.listdir(world.folder) == ["model"]
+    with pytest.raises(ModelFileError, match=r"MODEL_NOT_SAVED: .*/proc/model"):
+        ExpLSTM().save("/proc/model")  # where nobody may write
 
 
 @check("C18")

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from explstm.errors import DataError, ExpLSTMError, UsageError
 from explstm.scaleout.engines import do_task, run_tasks
 from explstm.scaleout.local import NICENESS, open_local
-from explstm.scaleout.ray_engine import open_ray
+from explstm.scaleout.ray_engine import RayEngine, open_ray
 from toy_tasks import (
     die,
     die_once,
@@ -94,6 +95,18 @@ def test_a_worker_that_hangs_is_given_up(engine, tmp_path):
 def test_what_a_task_raises_is_raised(engine, work, kind, text):
     with pytest.raises(kind, match=text):
         list(run_tasks(engine, work, [0], 60))
+
+
+def test_a_task_that_has_just_ended_is_not_cancelled():
+    """Ray ends the whole process then, see ``task_manager.cc`` of 2.60."""
+    remote = SimpleNamespace(options=lambda **_: SimpleNamespace(remote=lambda *_: "name"))
+    ray = SimpleNamespace(
+        remote=lambda _: remote,
+        wait=lambda names, timeout: (names, []),
+        cancel=lambda *_, **__: pytest.fail("it was cancelled"),
+    )
+    engine = RayEngine(ray, 1)
+    engine.abandon(engine.start(double, 1))
 
 
 def test_workers_give_way_and_have_one_thread(engine):

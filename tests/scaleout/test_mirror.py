@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from explstm.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from explstm.errors import ModelFileError, UsageError
+from explstm.errors import ExpLSTMError, ModelFileError, UsageError
 
 fsspec = pytest.importorskip("fsspec")
 
-from explstm.scaleout.mirror import Mirror, is_url  # noqa: E402
+from explstm.scaleout.mirror import Mirror, is_url, show_place  # noqa: E402
 
 
 def save(folder, step):
@@ -27,7 +27,7 @@ def mirror():
 
 def names(mirror, part=""):
     fs = fsspec.filesystem("memory")
-    root = mirror.url.removeprefix("memory:/")
+    root = mirror.shown.removeprefix("memory:/")
     return sorted(path.rsplit("/", 1)[1] for path in fs.ls(f"{root}/{part}".rstrip("/"), False))
 
 
@@ -64,7 +64,7 @@ def test_a_checkpoint_that_did_not_arrive_whole_is_passed_over(mirror, tmp_path)
         save(tmp_path / "here", step)
         mirror.push(tmp_path / "here", tmp_path / "here")
     fs = fsspec.filesystem("memory")
-    root = mirror.url.removeprefix("memory:/")
+    root = mirror.shown.removeprefix("memory:/")
     fs.rm(f"{root}/step-00000010/manifest.json")
     mirror.fetch(tmp_path / "there")
     with pytest.warns(UserWarning, match="checkpoint passed over"):
@@ -73,7 +73,7 @@ def test_a_checkpoint_that_did_not_arrive_whole_is_passed_over(mirror, tmp_path)
 
 def test_other_files_there_stay(mirror, tmp_path):
     fs = fsspec.filesystem("memory")
-    root = mirror.url.removeprefix("memory:/")
+    root = mirror.shown.removeprefix("memory:/")
     fs.pipe(f"{root}/notes.txt", b"mine")
     fs.pipe(f"{root}/step-not/notes.txt", b"mine")
     save(tmp_path, 5)
@@ -83,6 +83,15 @@ def test_other_files_there_stay(mirror, tmp_path):
         mirror.fetch(tmp_path / "there")
     mirror.clear()
     assert names(mirror) == ["notes.txt", "step-not"]
+
+
+@pytest.mark.parametrize("user", ["me:hunter2@", "me:hunt/er2@", ""])
+def test_what_a_url_holds_of_secrets_is_not_told(user):
+    url = f"nonsense://{user}host/run" + ("" if user else "?token=hunter2")
+    assert show_place(url) == "nonsense://host/run"
+    with pytest.raises(ExpLSTMError) as refused:
+        Mirror(url)
+    assert "er2" not in str(refused.value)
 
 
 def test_a_place_that_cannot_be_used_is_refused_in_a_sentence(tmp_path):

@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+import threading
+import time
 from itertools import pairwise
 from pathlib import Path
 
@@ -24,6 +26,7 @@ ray = pytest.importorskip("ray")
 from explstm.scaleout.dataset import Dataset  # noqa: E402
 from explstm.scaleout.options import Reading  # noqa: E402
 from explstm.scaleout.ray_engine import open_ray  # noqa: E402
+from explstm.scaleout.ray_training import LEADING, end_thread  # noqa: E402
 from explstm.scaleout.training import FitJob  # noqa: E402
 
 READING = Reading(freq=None, fill="error", id_col="unique_id", time_col="ds", target_col="y")
@@ -100,6 +103,30 @@ def test_a_killed_worker_and_a_killed_driver_cost_nothing_but_time(
     assert losses[1] == pytest.approx(losses[0], rel=0.02) and len(two.training_log_) == 61
     expected = one.predict(h=H).astype({"ds": "datetime64[us]"})
     pd.testing.assert_frame_equal(two.predict(h=H), expected, rtol=1e-4)
+
+
+class Leader:
+    def run(self):
+        time.sleep(600)
+
+
+def _initialize_and_run_controller(ended):
+    controller = ray.remote(num_cpus=0)(Leader).remote()
+    with pytest.raises(ray.exceptions.RayActorError):
+        ray.get(controller.run.remote())
+    ended.set()
+
+
+def test_a_training_that_nobody_waits_for_ends(cluster):
+    from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
+
+    code = getattr(DataParallelTrainer, LEADING).__code__
+    assert "controller" in code.co_varnames  # which is how the leader is found
+    ended = threading.Event()
+    thread = threading.Thread(target=_initialize_and_run_controller, args=(ended,), daemon=True)
+    thread.start()
+    end_thread(thread)
+    assert ended.is_set() and not thread.is_alive()
 
 
 def read_until(process, step):

@@ -391,6 +391,10 @@ def test_a_command_on_a_cluster_finds_what_it_finds_without(
     [
         (("--address", "a:1"), "CONFIG_CONFLICT: --address and --checkpoints belong to --engine"),
         (("--checkpoints", "trials"), "CONFIG_CONFLICT: --address and --checkpoints belong"),
+        (
+            ("--engine", "local", "--checkpoints", "s3://me:pw@b/c"),
+            "CHECKPOINT_URL: .* at s3://b/c;",
+        ),
         (("--engine", "local", "--address", "a:1"), "CONFIG_CONFLICT: an address is one of Ray"),
         (("--engine", "ray"), r"RAY_NOT_INSTALLED: .*pip install 'explstm\[ray\]'"),
     ],

@@ -1,10 +1,18 @@
 """Which columns are proposed, and how tables are written."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from explstm.errors import UsageError
+from explstm.reading import read_table
 from explstm.server.answers import choose_format, show_dates
 from explstm.server.data.columns import guess_columns, preview_csv
+from explstm.server.data.reading import Source, read_source
+from explstm.server.errors import ApiError
+from explstm.server.schemas import InspectRequest
+from explstm.server.settings import Settings
 
 
 @pytest.mark.parametrize(
@@ -26,6 +34,28 @@ def test_columns_are_found_by_name_and_by_content(
 ) -> None:
     found = guess_columns(preview_csv(text, None))
     assert found == {"id_col": id_col, "time_col": time_col, "target_col": target_col}
+
+
+@pytest.mark.parametrize("cell", ["31 Jan 2024", "2024-01-31 00:00:00"])
+def test_dates_are_found_as_the_client_says_that_they_are_written(cell: str) -> None:
+    found = guess_columns(preview_csv(f"day,y\n{cell},1\n", None), "%d %b %Y")
+    assert (found["time_col"], found["target_col"]) == ("day", "y")
+
+
+@pytest.mark.parametrize("named", [{}, {"time_col": "ds", "target_col": "y"}], ids=["", "named"])
+def test_a_format_without_a_year_is_refused_in_the_words_of_the_command_line(
+    named: dict[str, str], tmp_path: Path
+) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(b"ds,y\n01-31,1\n02-28,2\n03-31,3\n")
+    with pytest.raises(UsageError) as local:
+        read_table(path, date_format="%m-%d")
+    request = InspectRequest(date_format="%m-%d", **named)
+    with pytest.raises(ApiError) as remote:
+        read_source(Source("file", str(path), "a.csv"), request, Settings())
+    assert "'%m-%d' cannot be used: it names no year" in local.value.message
+    assert (remote.value.code, remote.value.message) == (local.value.code, local.value.message)
+    assert remote.value.status == 422
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -96,6 +97,44 @@ def idle_after(marker: Path, seconds: float) -> int:
     marker.touch()
     time.sleep(seconds)
     return os.getpid()
+
+
+def test_a_failure_says_where_in_the_process_it_was(tmp_path: Path) -> None:
+    async def work() -> None:
+        lane = Lane(Settings(data=tmp_path), 0)
+        try:
+            with pytest.raises(TypeError) as found:
+                await lane.run(idle_after, tmp_path / "never")
+            assert "idle_after" in "".join(found.value.__notes__)
+            with pytest.raises(FileNotFoundError) as found:
+                await lane.run(idle_after, tmp_path / "no-folder" / "marker", 0)
+            assert "marker.touch()" in "".join(found.value.__notes__)
+            assert await lane.run(abs, -1) == 1
+        finally:
+            lane.stop()
+
+    asyncio.run(work())
+
+
+def hold_lock() -> object:
+    """What cannot pass a pipe."""
+    return threading.Lock()
+
+
+def test_what_cannot_be_sent_back_is_a_failure_and_not_the_end(tmp_path: Path) -> None:
+    async def work() -> None:
+        lane = Lane(Settings(data=tmp_path), 0)
+        try:
+            process = await lane.run(os.getpid)
+            with pytest.raises(TypeError, match="pickle"):
+                await lane.run(hold_lock)
+            with pytest.raises((TypeError, AttributeError)):
+                await lane.run(lambda: 1)
+            assert await lane.run(os.getpid) == process
+        finally:
+            lane.stop()
+
+    asyncio.run(work())
 
 
 async def appears(marker: Path) -> None:

@@ -18,6 +18,7 @@ pytest.importorskip("uvicorn", reason="the extra is not installed: explstm[serve
 # Both widths and both colours: one says nothing of the other.
 SCREENS = [(1440, "light"), (390, "dark")]
 HOSTILE = "<img src=x onerror=alert(1)>"
+LONG = "שלום עולם " * 99 + "א"  # from right to left, as long as an id may be
 TORCH, TENSORFLOW = "Fine-tuned, PyTorch", "Fine-tuned, TensorFlow"
 LEVELS = ("lo-80", "hi-80", "lo-95", "hi-95")
 
@@ -76,6 +77,18 @@ def wait_for_forecast(page) -> None:
 def upload(page, text: str, name: str = "mine.csv") -> None:
     file = {"name": name, "mimeType": "text/csv", "buffer": text.encode()}
     page.set_input_files("#file", files=[file])
+
+
+def find_wide(page) -> list[str]:
+    """What reaches beyond the screen."""
+    return page.evaluate(
+        """() => {
+          const limit = document.documentElement.clientWidth;
+          const parts = [...document.querySelectorAll("body *:not(.scroll *, .skip, .hidden)")];
+          return parts.filter(e => e.getBoundingClientRect().right > limit + 1)
+            .map(e => e.tagName + e.className)
+        }"""
+    )
 
 
 def wait_for_lines(page, *names: str) -> None:
@@ -360,7 +373,7 @@ def test_only_files_that_the_server_reads_are_offered(page):
 
 def test_names_are_shown_as_text(page):
     table = load_air_passengers().assign(unique_id=HOSTILE)
-    more = load_air_passengers().assign(unique_id="other")
+    more = load_air_passengers().assign(unique_id=LONG)
     upload(page, pd.concat([table, more]).to_csv(index=False), f"{HOSTILE}.csv")
     wait_for_forecast(page)
     assert page.inner_text("#data-name") == f"{HOSTILE}.csv"
@@ -369,6 +382,11 @@ def test_names_are_shown_as_text(page):
     page.wait_for_selector("[role=option]")
     assert HOSTILE in page.inner_text("#series-list")
     assert page.locator("main img").count() == 0
+    assert find_wide(page) == []
+    page.locator("[role=option]", has_text=LONG[:9]).click()
+    wait_until(page, f"document.getElementById('series').value === {LONG!r}")
+    wait_for_forecast(page)
+    assert find_wide(page) == []
 
 
 # -------------------------------------------------------------------------------- chart, settings
@@ -986,23 +1004,13 @@ def test_axe_finds_no_serious_problem(page):
 
 @pytest.mark.parametrize("page", SCREENS, indirect=True, ids=str)
 def test_nothing_is_wider_than_the_screen(page):
-    def find_wide() -> list[str]:
-        return page.evaluate(
-            """() => {
-              const limit = document.documentElement.clientWidth;
-              const parts = [...document.querySelectorAll("body *:not(.scroll *, .skip, .hidden)")];
-              return parts.filter(e => e.getBoundingClientRect().right > limit + 1)
-                .map(e => e.tagName + e.className)
-            }"""
-        )
-
-    assert find_wide() == []
+    assert find_wide(page) == []
     choose_sample(page, "sales")
     begin(page, "tensorflow")
     page.wait_for_selector("#jobs .boxes")
     for details in page.locator("details").all():
         details.evaluate("e => { e.open = true; }")
-    assert find_wide() == []
+    assert find_wide(page) == []
 
 
 def test_who_works_by_keys_keeps_the_place(page, store):

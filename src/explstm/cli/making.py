@@ -218,7 +218,7 @@ def tune(
         ),
     ] = None,
     checkpoints: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             help="Folder that all machines see, for checkpoints of trials.",
             rich_help_panel=TRIALS,

@@ -10,6 +10,7 @@ from explstm import scaleout
 from explstm.options import DataOptions
 from explstm.pipeline import MODEL, Outcome, kept_checkpoint, new_model, write_record
 from explstm.runfolder import open_run
+from explstm.scaleout.mirror import show_place
 
 DEAD_LETTERS = "dead-letters.csv"
 RAN = "ran.csv"
@@ -48,7 +49,7 @@ def fit_dataset(
         force: Replace an older run folder; without ``resume`` also its checkpoints.
         on_step: Called with every row of the training log.
     """
-    arguments = dict(locals())
+    arguments = {**locals(), "checkpoints": checkpoints and show_place(checkpoints)}
     model = new_model(
         backend,
         seed,

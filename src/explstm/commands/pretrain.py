@@ -11,6 +11,7 @@ from explstm import pretrain, scaleout
 from explstm.bundle import save_bundle
 from explstm.pipeline import MODEL, Outcome, kept_checkpoint, write_record
 from explstm.runfolder import open_run
+from explstm.scaleout.mirror import show_place
 
 
 def pretrain_network(
@@ -45,6 +46,7 @@ def pretrain_network(
     """
     arguments = {"file": config, **locals()}
     run_config = pretrain.read_config(config)
+    arguments["checkpoints"] = checkpoints and show_place(checkpoints)
     arguments["seed"] = run_config.training.random_seed
     with open_run(out, force=force) as run, kept_checkpoint(run, out, resume, force) as checkpoint:
         if engine is None:

@@ -41,7 +41,7 @@ def tune_file(
     workers: int | None = None,
     engine: str | None = None,
     address: str | None = None,
-    checkpoints: Path | None = None,
+    checkpoints: str | Path | None = None,
     plot: bool = True,
     force: bool = False,
     on_trial: OnTrial | None = None,
@@ -127,7 +127,7 @@ def _tune_on_engine(
     engine: str,
     workers: int | None,
     address: str | None,
-    checkpoints: Path,
+    checkpoints: str | Path,
     on_search: "OnSearch | None",
 ) -> Any:
     how = {"engine": engine, "workers": workers, "address": address, "on_progress": on_search}

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from explstm.config import check_whole
 from explstm.errors import UsageError
 
 Array = npt.NDArray[np.float64]
@@ -118,11 +119,8 @@ def make_growth_series(
         raise UsageError(
             "CONFIG_VALUE", f"kind={kind!r} is unknown; use one of {', '.join(KINDS)}."
         )
-    for name, value in (("n_series", n_series), ("length", length)):
-        if value < 1:
-            raise UsageError(
-                "CONFIG_VALUE", f"{name}={value} cannot be used; it must be at least 1."
-            )
+    for name, value, least in (("n_series", n_series, 1), ("length", length, 1), ("seed", seed, 0)):
+        check_whole("CONFIG_VALUE", name, value, least)
     if not 0 <= noise < np.inf:
         raise UsageError(
             "CONFIG_VALUE", f"noise={noise} cannot be used; it must be 0 or a positive number."

@@ -187,6 +187,11 @@ class TorchEngine:
         self._training: Training | None = None
         self.load_weights(weights)
 
+    @property
+    def device(self) -> str:
+        """Where it computes."""
+        return str(self._device)
+
     def load_weights(self, weights: Arrays) -> None:
         """Replace all weights; raises ModelFileError where names, shapes or numbers are wrong."""
         check_weights(self.spec, weights)

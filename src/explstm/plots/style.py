@@ -5,6 +5,7 @@ imported first, and says what to install where matplotlib or seaborn is missing.
 """
 
 import io
+import logging
 import warnings
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,9 @@ from explstm.errors import BackendNotInstalledError
 from explstm.plain_text import shorten
 from explstm.spreadsheets import write_csv
 
+_log = logging.getLogger("matplotlib")
+_level = _log.level
+_log.setLevel(logging.ERROR)  # where home is read-only it warns of the folder that it takes instead
 try:
     import matplotlib
     import seaborn
@@ -27,6 +31,8 @@ except ImportError as error:
         "PLOTS_NOT_INSTALLED",
         f"figures need {error.name}, which is not installed; run pip install 'explstm[plots]'.",
     ) from None
+finally:
+    _log.setLevel(_level)
 
 MAX_SERIES = 4
 MAX_LABEL = 60

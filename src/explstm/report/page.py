@@ -62,7 +62,8 @@ class Table:
     Attributes:
         caption: What stands in it.
         columns: Names of the columns; the first one names the rows.
-        rows: Of as many texts each.
+        rows: Of as many texts each; of a long one the page shows the start, and the whole as a
+            tooltip.
         numeric: Which columns hold numbers.
         best: Row and column of the cells to stress.
     """
@@ -144,7 +145,7 @@ def make_table(
     columns = [
         _say_numbers(shown.iloc[:, place].tolist(), digits, alone)
         if is_number
-        else [shorten(value, MAX_CELL) for value in shown.iloc[:, place]]
+        else [shorten(value, MAX_SENTENCE) for value in shown.iloc[:, place]]
         for place, is_number in enumerate(numeric)
     ]
     stressed = set()
@@ -231,6 +232,7 @@ def render_page(page: Page, figures: Path) -> str:
     environment.filters["plain"] = lambda text: shorten(text, MAX_SENTENCE).replace(
         " %", UNBROKEN_PERCENT
     )
+    environment.filters["cell"] = lambda text: shorten(text, MAX_CELL)
     environment.filters["picture"] = lambda chart: _to_address(_read_picture(chart, figures))
     environment.filters["narrow"] = lambda chart: _to_bounded(render_narrow(chart.figure, NARROW))
     style = environment.get_template("report.css").render()

@@ -43,6 +43,8 @@ MANIFEST = "manifest.json"
 DEAD_LETTERS = "dead-letters.parquet"
 RAN = "ran.csv"
 FORMAT_VERSION = 1
+ASKED = {"options", "versions", "inputs", "complete"}
+"""What tells a manifest of a run from those of models."""
 _WORK = re.compile("work-[0-9a-f]{16}")
 DEAD_SCHEMA = pa.schema([(name, pa.string()) for name in ("unique_id", "file", "code", "message")])
 PART_FACTS = ("file", "bytes", "sha256", "rows", "series", "set_aside", "findings")
@@ -189,9 +191,9 @@ def _read_manifest(out: Path) -> dict[str, Any] | None:
         return None
     try:
         manifest = json.loads(path.read_bytes())
-        if manifest["format_version"] == FORMAT_VERSION:
+        if manifest["format_version"] == FORMAT_VERSION and ASKED <= manifest.keys():
             return dict(manifest)
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         pass
     raise UsageError(
         "OUTPUT_FOREIGN",

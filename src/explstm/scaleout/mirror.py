@@ -7,6 +7,7 @@ apart.
 """
 
 import contextlib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +21,11 @@ def is_url(place: str | Path) -> bool:
     return "://" in str(place)
 
 
+def show_place(place: str | Path) -> str:
+    """A place as it may be told: a URL without users, passwords and options."""
+    return re.sub("(?<=://).*@", "", str(place).partition("?")[0]) if is_url(place) else str(place)
+
+
 class Mirror:
     """A place at a URL."""
 
@@ -30,7 +36,7 @@ class Mirror:
             BackendNotInstalledError: fsspec, or what it needs for this kind of URL, is missing.
             UsageError: There is no such kind.
         """
-        self.url = url
+        self.shown = show_place(url)
         try:
             from fsspec.core import url_to_fs
 
@@ -38,12 +44,14 @@ class Mirror:
         except ImportError as error:
             raise BackendNotInstalledError(
                 "FSSPEC_NOT_INSTALLED",
-                f"checkpoints at {url} need {error.name or error}; run: pip install "
+                f"checkpoints at {self.shown} need {error.name or error}; run: pip install "
                 "'explstm[ray]', and the package that fsspec names for this kind of URL.",
             ) from None
         except ValueError as error:
             raise UsageError(
-                "CHECKPOINT_URL", f"{url} cannot be used ({error}); use a folder or another URL."
+                "CHECKPOINT_URL",
+                f"{self.shown} cannot be used ({str(error).replace(url, self.shown)}); use a "
+                "folder or another URL.",
             ) from None
 
     def fetch(self, folder: Path) -> None:
@@ -113,6 +121,6 @@ class Mirror:
         except Exception as error:
             raise ModelFileError(
                 "CHECKPOINT_URL",
-                f"{self.url} cannot be read or written ({type(error).__name__}: "
+                f"{self.shown} cannot be read or written ({type(error).__name__}: "
                 f"{tell_reason(error)}); check the place and the rights there, and resume.",
             ) from None

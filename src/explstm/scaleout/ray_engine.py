@@ -66,7 +66,9 @@ class RayEngine:
         """Kill the worker of a task, unless it has answered."""
         if name in self._busy:
             self._busy.remove(name)
-            self._ray.cancel(name, force=True)
+            # Ray 2.60 ends this process where a task is cancelled at the moment that it ends.
+            if not self._ray.wait([name], timeout=0)[0]:
+                self._ray.cancel(name, force=True)
 
     def _take(self, name: Any) -> Any:
         errors = self._ray.exceptions
@@ -219,7 +221,11 @@ def _authenticate(ray: Any, **settings: str) -> Iterator[None]:
 def _check_workers(ray: Any, workers: int | None) -> int:
     """How many tasks are done at once; no more than the cluster has CPUs."""
     cpus = int(ray.cluster_resources().get("CPU", 0))
-    if cpus < max(1, workers or 0):
+    if cpus < 1:
+        raise UsageError(
+            "WORKERS_RANGE", "the cluster has no CPU; add nodes, or wait until they have joined."
+        )
+    if workers is not None and workers > cpus:
         raise UsageError(
             "WORKERS_RANGE",
             f"workers={workers} are more than the {cpus} CPUs of the cluster; ask for fewer, or "

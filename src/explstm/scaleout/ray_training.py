@@ -7,13 +7,15 @@ checkpoint, a few times. What the job itself refuses is raised, and nothing is t
 
 import importlib
 import shutil
+import sys
 import tempfile
 import threading
+import time
 import warnings
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from explstm import __version__
 from explstm.apart import THREADS, set_environment
@@ -27,6 +29,10 @@ from explstm.training import LogRow
 
 ATTEMPTS = 5
 """How often a team begins before the run is given up."""
+END_SECONDS = 30.0
+"""How long the end of a training is waited for that nobody wants any more."""
+LEADING = "_initialize_and_run_controller"
+"""The function of Ray 2.60 that holds the actor which leads a training."""
 RUN = "run"
 """Lock of whoever asked for a training, in its folder of checkpoints."""
 WORKER_ENVIRONMENT = {
@@ -145,11 +151,33 @@ def _wait_for(trainer: Any, board: Any, tell: Callable[[LogRow], None]) -> Any:
 
     thread = threading.Thread(target=fit, daemon=True)
     thread.start()
-    while thread.is_alive():
-        thread.join(POLL_SECONDS / 2)
-        for row in ray.get(board.take_rows.remote()):
-            tell(row)
+    try:
+        while thread.is_alive():
+            thread.join(POLL_SECONDS / 2)
+            for row in ray.get(board.take_rows.remote()):
+                tell(row)
+    finally:
+        end_thread(thread)
     return outcome[0]
+
+
+def end_thread(thread: threading.Thread) -> None:
+    """End the training that a thread waits for, and so the thread.
+
+    Left alone, the training would go on, or Ray would end this process when the thread finds the
+    connection gone. There is no public way to the actor that leads a training.
+    """
+    import ray
+
+    latest = time.monotonic() + END_SECONDS
+    while thread.is_alive() and time.monotonic() < latest:
+        frame = sys._current_frames().get(cast(int, thread.ident))
+        while frame is not None and frame.f_code.co_name != LEADING:
+            frame = frame.f_back
+        leader = frame.f_locals.get("controller") if frame else None
+        if leader is not None:
+            ray.kill(leader)
+        thread.join(POLL_SECONDS / 10)
 
 
 def _shorten(error: Exception) -> str:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, replace
 from itertools import accumulate
 from pathlib import Path
@@ -230,13 +230,14 @@ class _Driver:
             nonlocal lost
             lost += 1
 
-        results = run_tasks(self.crew, work, tasks, self.task_seconds, count)
-        for done, result in enumerate(results, start=1):
-            if isinstance(result, dict):
-                series, dead = series + result.get("series", 0), dead + result["dead"]
-            spent = time.monotonic() - began
-            self.tell(Progress(stage, done, len(tasks), series, dead, lost, spent))
-            yield result
+        # Closed here, or its tasks would be given up when the engine is gone.
+        with closing(run_tasks(self.crew, work, tasks, self.task_seconds, count)) as results:
+            for done, result in enumerate(results, start=1):
+                if isinstance(result, dict):
+                    series, dead = series + result.get("series", 0), dead + result["dead"]
+                spent = time.monotonic() - began
+                self.tell(Progress(stage, done, len(tasks), series, dead, lost, spent))
+                yield result
 
 
 def _plain(value: Any) -> Any:

@@ -24,7 +24,7 @@ from explstm.frame import Fill
 from explstm.prediction import check_horizon
 from explstm.pretrain import PretrainConfig
 from explstm.scaleout.dataset import Dataset, read_panel
-from explstm.scaleout.mirror import Mirror, is_url
+from explstm.scaleout.mirror import Mirror, is_url, show_place
 from explstm.scaleout.options import Reading
 from explstm.scaleout.ray_engine import import_ray
 from explstm.scaleout.ray_training import Plan, run_team
@@ -206,7 +206,7 @@ def _check_run(backend: str, workers: int, checkpoints: str | Path, resume: bool
     if not resume and _holds_any(place):
         raise UsageError(
             "CHECKPOINT_EXISTS",
-            f"{place} holds the checkpoints of another run; resume it, delete it (on the command "
+            f"{show_place(place)} holds the checkpoints of another run; resume it, delete it (on the command "
             "line: --force), or use another place.",
         )
     return place

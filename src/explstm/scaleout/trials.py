@@ -21,6 +21,7 @@ from explstm.objective import Fold
 from explstm.scaleout.attempts import Looks, begin_attempt, end_trial, take_over, write_looks
 from explstm.scaleout.crew import TASK_SECONDS, check_crew, open_crew
 from explstm.scaleout.engines import Engine, Lost
+from explstm.scaleout.mirror import is_url, show_place
 from explstm.scaleout.records import describe_process
 from explstm.search import (
     LONGER,
@@ -168,6 +169,12 @@ def tune(
     check_crew(engine, workers, address)
     if "workers" in options or "searcher" in options:
         raise UsageError("CONFIG_CONFLICT", "an engine has its own workers; leave searcher away.")
+    if checkpoints is not None and is_url(checkpoints):
+        raise UsageError(
+            "CHECKPOINT_URL",
+            f"checkpoints of trials are kept in a folder, not at {show_place(checkpoints)}; name "
+            "one that all machines see.",
+        )
     root = None if checkpoints is None else Path(checkpoints).absolute()
     tell = on_progress or (lambda _: None)
     with open_crew(engine, workers, address) as crew:

@@ -293,7 +293,7 @@ async def show_limits(request: Request) -> Limits:
             name: getattr(settings, name)
             for name in (
                 *("max_bytes", "max_rows", "max_series", "max_columns"),
-                "keep_uploads_for",
+                *("keep_uploads_for", "keep_jobs_for", "max_jobs_bytes"),
             )
         },
         max_horizon=MAX_HORIZON,

@@ -26,9 +26,10 @@ from explstm.server.data.upload_store import Uploads
 from explstm.server.errors import ApiError, failure_body, from_package, from_system, from_validation
 from explstm.server.health import METRICS_TYPE, Metrics
 from explstm.server.jobs.routes import make_router
-from explstm.server.lanes import keep_for_good, open_lanes
+from explstm.server.lanes import open_lanes
 from explstm.server.pages import add_pages
 from explstm.server.panels import Panels
+from explstm.server.process import keep_for_good
 from explstm.server.reference import add_reference
 from explstm.server.schemas import Health
 from explstm.server.security import OPEN_PATHS, BodyTooLongError, Guard, too_long

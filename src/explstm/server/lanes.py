@@ -8,26 +8,18 @@ to a lane together. Both refuse more than may wait.
 """
 
 import asyncio
-import gc
-import os
-import threading
 import time
-import warnings
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import AsyncExitStack, asynccontextmanager
-from multiprocessing import get_context, parent_process
-from multiprocessing.connection import wait
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
-from explstm.apart import kept_memory, one_thread
-from explstm.server.bounds import bound_process
 from explstm.server.data.reading import out_of_memory
 from explstm.server.errors import ApiError
-from explstm.server.forecasting import Order, forecast_together, load_model
+from explstm.server.forecasting import Order, forecast_together
 from explstm.server.health import Metrics
+from explstm.server.process import DeadProcessError, WorkProcess, warm_up
 from explstm.server.settings import Settings
 
 RETRY = {"Retry-After": "2"}
@@ -39,35 +31,6 @@ MOST_TOGETHER = 32
 """Requests of one batch."""
 
 
-def _start_process(memory: int, niceness: int) -> None:
-    """Bound a process before it works."""
-    threading.Thread(target=_end_with_server, daemon=True).start()
-    warnings.simplefilter("ignore")  # the log has neither data nor lines that are no JSON
-    bound_process(memory, niceness)
-
-
-def _end_with_server() -> None:
-    """End this process when the server has ended, however that happened."""
-    server = parent_process()
-    if server is not None:
-        wait([server.sentinel])
-        os._exit(1)
-
-
-def _warm_up() -> None:
-    """Import what forecasts need, and load the model."""
-    from explstm.server import judging  # noqa: F401
-
-    load_model()
-    keep_for_good()
-
-
-def keep_for_good() -> None:
-    """Tell the garbage collector not to look through what lives as long as the process."""
-    gc.collect()
-    gc.freeze()
-
-
 class Lane:
     """One process; see the module."""
 
@@ -75,18 +38,11 @@ class Lane:
         self._settings, self._niceness = settings, niceness
         self._turn = asyncio.Lock()  # a process that is replaced would end the work of others
         self._is_over = False
-        self._pool = self._start()
+        self._thread = ThreadPoolExecutor(1)  # which waits for the process
+        self._process = self._start()
 
-    def _start(self) -> ProcessPoolExecutor:
-        with one_thread(), kept_memory():  # several threads would only get in each other's way
-            pool = ProcessPoolExecutor(
-                1,
-                mp_context=get_context("spawn"),
-                initializer=_start_process,
-                initargs=(self._settings.work_memory, self._niceness),
-            )
-            pool.submit(_warm_up)  # starts the process with this environment
-        return pool
+    def _start(self) -> WorkProcess:
+        return WorkProcess(self._settings.work_memory, self._niceness)
 
     async def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Call a function in the process, when what was called before has ended.
@@ -103,10 +59,11 @@ class Lane:
     async def _run(self, function: Callable[..., Any], *arguments: Any) -> Any:
         for _ in range(ATTEMPTS):
             try:
-                work = asyncio.wrap_future(self._pool.submit(function, *arguments))
+                call = self._thread.submit(self._process.call, function, *arguments)
+                work = asyncio.wrap_future(call)
                 if await self._ends(work):
                     return work.result()
-            except BrokenProcessPool:  # by this work, or before it
+            except DeadProcessError:  # by this work, or before it
                 self._replace()
             except MemoryError:
                 break
@@ -139,23 +96,19 @@ class Lane:
         return work.done()
 
     def _replace(self) -> None:
-        self._kill()
+        self._process.kill()
         if not self._is_over:
-            self._pool = self._start()
+            self._process = self._start()
 
     def stop(self) -> None:
         """End the process, whatever it is doing, for good."""
         self._is_over = True
-        self._kill()
-
-    def _kill(self) -> None:
-        for process in list((getattr(self._pool, "_processes", None) or {}).values()):
-            process.kill()
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._process.kill()
+        self._thread.shutdown(wait=False)
 
 
 def _is_dead(error: BaseException | None) -> bool:
-    return isinstance(error, BrokenProcessPool)
+    return isinstance(error, DeadProcessError)
 
 
 def _note(work: asyncio.Future[Any]) -> None:
@@ -209,7 +162,7 @@ class Reader:
 
     async def warm(self) -> None:
         """Wait until all lanes are ready."""
-        await asyncio.gather(*(lane.run(_warm_up) for lane in self._lanes))
+        await asyncio.gather(*(lane.run(warm_up) for lane in self._lanes))
 
     def stop(self) -> None:
         """End all lanes."""
@@ -223,7 +176,7 @@ class Forecaster:
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
         self._settings, self._metrics = settings, metrics
         self._lanes = [Lane(settings, 0) for _ in range(settings.forecasters)]
-        self._idle = len(self._lanes)
+        self._in_lanes = 0
         self._orders: deque[tuple[Order, asyncio.Future[bytes]]] = deque()
         self._come = asyncio.Condition()
         self._tasks = [asyncio.create_task(self._serve(lane)) for lane in self._lanes]
@@ -239,23 +192,30 @@ class Forecaster:
         future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self._orders.append((order, future))
         async with self._come:
-            self._come.notify()
+            self._come.notify_all()
         return await future
 
     async def _serve(self, lane: Lane) -> None:
         while True:
-            async with self._come:
-                await self._come.wait_for(lambda: self._orders)
-            await asyncio.sleep(self._settings.gather_seconds)
-            share = -(-len(self._orders) // max(self._idle, 1))
-            taken = [self._orders.popleft() for _ in range(min(share, MOST_TOGETHER))]
-            if not taken:
-                continue
-            self._idle -= 1
+            taken = await self._take()
+            self._in_lanes += len(taken)
             try:
                 await self._answer(lane, taken)
             finally:
-                self._idle += 1
+                self._in_lanes -= len(taken)
+
+    async def _take(self) -> list[tuple[Order, asyncio.Future[bytes]]]:
+        """A lane's share of all orders: as soon as so many wait, or what waits a moment later."""
+        async with self._come:
+            await self._come.wait_for(lambda: self._orders)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._settings.gather_seconds):
+                    await self._come.wait_for(lambda: len(self._orders) >= self._share())
+            most = min(self._share(), len(self._orders), MOST_TOGETHER)
+            return [self._orders.popleft() for _ in range(most)]
+
+    def _share(self) -> int:
+        return -(-(len(self._orders) + self._in_lanes) // len(self._lanes))
 
     async def _answer(
         self, lane: Lane, taken: Sequence[tuple[Order, asyncio.Future[bytes]]]
@@ -282,7 +242,7 @@ class Forecaster:
 
     async def warm(self) -> None:
         """Wait until all lanes are ready."""
-        await asyncio.gather(*(lane.run(_warm_up) for lane in self._lanes))
+        await asyncio.gather(*(lane.run(warm_up) for lane in self._lanes))
 
     def stop(self) -> None:
         """End all lanes."""

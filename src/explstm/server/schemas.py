@@ -317,7 +317,9 @@ class Limits(BaseModel):
     max_series: int
     max_columns: int
     max_horizon: int
-    keep_uploads_for: float
+    keep_uploads_for: float = Field(description="Seconds.")
+    keep_jobs_for: float = Field(description="Seconds after their end.")
+    max_jobs_bytes: int = Field(description="All kept jobs together; the oldest go first.")
     backends: list[str] = Field(description="Frameworks that a job can train in.")
     version: str
 

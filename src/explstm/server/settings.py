@@ -52,7 +52,8 @@ class Settings:
             are told to come back.
         large_waiting: Large requests that may wait for work, fewer than may be there at all, so
             that small ones still come in.
-        gather_seconds: How long a small forecast waits for others to be forecast with.
+        gather_seconds: How long a small forecast waits at most, while others are made, for those
+            that will be made with it.
         forecasters: Processes for small forecasts.
         readers: Processes of low priority for uploads, growth, backtests and large forecasts, each
             of about 130 MB. From two on, one does only what takes about a second.
@@ -106,7 +107,7 @@ class Settings:
     abandoned_seconds: float = 3.0
     waiting: int = 64
     large_waiting: int = 8
-    gather_seconds: float = 0.002
+    gather_seconds: float = 0.004
     forecasters: int = 2
     readers: int = 2
     small_rows: int = 5_000

@@ -8,7 +8,10 @@ import csv
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
+
+import pandas as pd
 
 from explstm.delimited import MAX_HEADER, SEPARATORS
 
@@ -100,9 +103,12 @@ def _show_cell(scalar: Any) -> str:
     return "" if value is None else str(value)[:LONGEST_LOOKED_AT]
 
 
-def guess_columns(previews: Sequence[Preview]) -> dict[str, str | None]:
-    """Propose ``id_col``, ``time_col`` and ``target_col``."""
+def guess_columns(
+    previews: Sequence[Preview], date_format: str | None = None
+) -> dict[str, str | None]:
+    """Propose ``id_col``, ``time_col`` and ``target_col``; dates may have a format of their own."""
     left = list(previews)
+    written = [] if date_format is None else [partial(_is_written, date_format=date_format)]
 
     def take(names: Sequence[str], *fits: Any) -> str | None:
         found = _by_name(left, names, fits[0]) or next(
@@ -113,7 +119,7 @@ def guess_columns(previews: Sequence[Preview]) -> dict[str, str | None]:
         left.remove(found)
         return found.name
 
-    time_col = take(TIME_NAMES, _is_date, _is_whole)
+    time_col = take(TIME_NAMES, *written, _is_date, _is_whole)
     target_col = take(VALUE_NAMES, _is_number)
     id_col = _by_name(left, ID_NAMES, lambda _: True) or next(
         (column for column in left if _repeats(column)), None
@@ -138,6 +144,13 @@ def _share(column: Preview, pattern: re.Pattern[str]) -> float:
 
 def _is_date(column: Preview) -> bool:
     return _share(column, _DATE) > 0.8
+
+
+def _is_written(column: Preview, date_format: str) -> bool:
+    """Whether most cells are dates in a format."""
+    cells = pd.Series([cell for cell in column.cells if cell.strip()], dtype=object)
+    read = pd.to_datetime(cells, format=date_format, errors="coerce", utc=True)
+    return bool(read.notna().mean() > 0.8)
 
 
 def _is_number(column: Preview) -> bool:

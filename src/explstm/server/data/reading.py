@@ -16,7 +16,7 @@ import pandas as pd
 from explstm.errors import DataError, ExpLSTMError, UsageError
 from explstm.frame import build_panel, panel_of
 from explstm.panel import Panel
-from explstm.parsing import read_days
+from explstm.parsing import check_date_format, read_days
 from explstm.plain_text import shorten
 from explstm.reading import parse_table, refuse_other_kinds
 from explstm.seasonality import check_season_lengths
@@ -144,6 +144,8 @@ def to_freq(text: str | None) -> str | int | None:
 def _read_file(data: bytes, name: str, request: ReadRequest, settings: Settings) -> Reading:
     if request.season_length:
         check_season_lengths(request.season_length)
+    if request.date_format is not None:
+        check_date_format(request.date_format)
     shown_name = shorten(name, 100)
     if is_arrow(data):
         previews = check_arrow(data, shown_name, settings)
@@ -226,7 +228,9 @@ def _choose(previews: list[Preview], request: ReadRequest) -> dict[str, str | No
     """The columns that the client names, and for the others a proposal from what is left."""
     asked = {role: getattr(request, role) for role in ("id_col", "time_col", "target_col")}
     taken = {name for name in asked.values() if name is not None}
-    guess = guess_columns([column for column in previews if column.name not in taken])
+    guess = guess_columns(
+        [column for column in previews if column.name not in taken], request.date_format
+    )
     choice = {role: asked[role] or guess[role] for role in asked}
     if request.one_series:
         choice["id_col"] = None
