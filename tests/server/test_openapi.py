@@ -15,7 +15,7 @@ from server.live import Live, start
 
 CHECKS = ("not_a_server_error", "response_schema_conformance", "content_type_conformance")
 CASES = {"/forecast": 1_000, "/inspect": 500, "/growth": 120, "/backtest": 80}
-OTHER_CASES = 200
+OTHER_CASES = 105
 WANTED_CASES = 2_000
 SAMPLES = ("air-passengers", "epidemic", "sales")
 SOURCES = ("data", "sample", "table")
