@@ -1,5 +1,6 @@
 """Two workers of a Ray cluster train as one process does, and lose nothing when they are killed."""
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -60,8 +61,13 @@ def data(tmp_path_factory):
 
 
 def find_workers():
-    below = psutil.process_iter(["cmdline"])
-    return [one for one in below if "RayTrainWorker" in " ".join(one.info["cmdline"] or [])]
+    """Those of the cluster that this process has begun; there may be others on the machine."""
+    found = []
+    for one in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if "RayTrainWorker" in " ".join(one.cmdline()):
+                found.append(one)
+    return found
 
 
 @pytest.mark.parametrize("backend", ["torch", "tensorflow"])
