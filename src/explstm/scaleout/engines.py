@@ -9,7 +9,7 @@ argument that can be pickled, and does no harm when it is done twice.
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from typing import Any, Protocol, TypeVar
 
 from explstm import __version__
@@ -51,7 +51,7 @@ def run_tasks(
     tasks: Iterable[Task],
     task_seconds: float,
     on_lost: Callable[[], None] = lambda: None,
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """Do tasks, as many at once as there are workers.
 
     Args:

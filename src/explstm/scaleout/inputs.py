@@ -111,7 +111,8 @@ def open_parquet(path: Path) -> Iterator[pq.ParquetFile]:
             yield file
     except (pa.ArrowException, OSError) as error:
         raise DataError(
-            "DATA_CORRUPT", f"it is damaged or no Parquet: {tell_reason(error)}; export it again."
+            "DATA_CORRUPT",
+            f"it is damaged or no Parquet: {tell_reason(error).rstrip('.')}; export it again.",
         ) from None
 
 

@@ -191,7 +191,7 @@ def _read_manifest(out: Path) -> dict[str, Any] | None:
         return None
     try:
         manifest = json.loads(path.read_bytes())
-        if manifest["format_version"] == FORMAT_VERSION and ASKED <= manifest.keys():
+        if manifest["format_version"] == FORMAT_VERSION and manifest.keys() >= ASKED:
             return dict(manifest)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         pass

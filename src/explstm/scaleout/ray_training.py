@@ -139,30 +139,37 @@ def _wait_for(trainer: Any, board: Any, tell: Callable[[LogRow], None]) -> Any:
 
     It runs in a thread of its own, because in the main one it would take over Ctrl-C.
     """
-    import ray
-
     outcome: list[Any] = []
+    ended = threading.Event()  # a thread whose join was interrupted says that it has ended
 
     def fit() -> None:
         try:
             outcome.append(trainer.fit())
         except Exception as error:
             outcome.append(error)
+        finally:
+            ended.set()
 
     thread = threading.Thread(target=fit, daemon=True)
     thread.start()
     try:
-        while thread.is_alive():
-            thread.join(POLL_SECONDS / 2)
-            for row in ray.get(board.take_rows.remote()):
-                tell(row)
+        while not ended.wait(POLL_SECONDS / 2):
+            _tell_rows(board, tell)
+        _tell_rows(board, tell)
     finally:
-        end_thread(thread)
+        end_training(thread, ended)
     return outcome[0]
 
 
-def end_thread(thread: threading.Thread) -> None:
-    """End the training that a thread waits for, and so the thread.
+def _tell_rows(board: Any, tell: Callable[[LogRow], None]) -> None:
+    import ray
+
+    for row in ray.get(board.take_rows.remote()):
+        tell(row)
+
+
+def end_training(thread: threading.Thread, ended: threading.Event) -> None:
+    """End the training that a thread waits for, unless it has ended.
 
     Left alone, the training would go on, or Ray would end this process when the thread finds the
     connection gone. There is no public way to the actor that leads a training.
@@ -170,14 +177,14 @@ def end_thread(thread: threading.Thread) -> None:
     import ray
 
     latest = time.monotonic() + END_SECONDS
-    while thread.is_alive() and time.monotonic() < latest:
+    while not ended.is_set() and time.monotonic() < latest:
         frame = sys._current_frames().get(cast(int, thread.ident))
         while frame is not None and frame.f_code.co_name != LEADING:
             frame = frame.f_back
         leader = frame.f_locals.get("controller") if frame else None
         if leader is not None:
             ray.kill(leader)
-        thread.join(POLL_SECONDS / 10)
+        ended.wait(POLL_SECONDS / 10)
 
 
 def _shorten(error: Exception) -> str:

@@ -206,8 +206,8 @@ def _check_run(backend: str, workers: int, checkpoints: str | Path, resume: bool
     if not resume and _holds_any(place):
         raise UsageError(
             "CHECKPOINT_EXISTS",
-            f"{show_place(place)} holds the checkpoints of another run; resume it, delete it (on the command "
-            "line: --force), or use another place.",
+            f"{show_place(place)} holds the checkpoints of another run; resume it, delete it (on "
+            "the command line: --force), or use another place.",
         )
     return place
 
