@@ -387,7 +387,7 @@ def test_only_regular_files_are_read(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "link").symlink_to(tmp_path / "nowhere")
     for path, reason in [
-        (tmp_path, "Is a directory|not a regular file"),
+        (tmp_path, "is a folder|not a regular file"),
         (tmp_path / "pipe", "not a regular file"),
         ("/dev/zero", "not a regular file"),
         (tmp_path / "link", "No such file"),

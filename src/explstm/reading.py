@@ -200,6 +200,12 @@ def _open_regular(name: str) -> BinaryIO:
 
 
 def _unreadable(name: str, error: Exception) -> DataError:
+    if isinstance(error, IsADirectoryError):
+        return DataError(
+            "DATA_PATH",
+            f"{quote(name)} is a folder; pass a file (explstm forecast and fit take folders of "
+            "Parquet with --engine).",
+        )
     reason = getattr(error, "strerror", None) or str(error)
     return DataError("DATA_PATH", f"{quote(name)} cannot be read: {reason}; check the path.")
 

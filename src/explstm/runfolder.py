@@ -35,8 +35,9 @@ from explstm.storage import MANIFEST, dump_json, hold_lock, to_finite
 RECORD = "run.json"
 PACKAGE = Path(__file__).parent
 PACKAGES = (
-    "keras", "matplotlib", "numpy", "optuna", "pandas", "safetensors", "scikit-learn", "scipy",
-    "statsforecast", "tensorflow", "tensorflow-cpu", "torch", "utilsforecast",
+    "keras", "matplotlib", "numpy", "optuna", "pandas", "pyarrow", "ray", "safetensors",
+    "scikit-learn", "scipy", "statsforecast", "tensorflow", "tensorflow-cpu", "torch",
+    "utilsforecast",
 )  # fmt: skip
 BLOCK_BYTES = 1 << 20
 NO_SPACE = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}

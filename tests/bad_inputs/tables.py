@@ -698,7 +698,7 @@ def other_tables(world: World) -> None:
 
 @check("A57")
 def no_regular_file(world: World) -> None:
-    world.refuse_path(world.folder, "DATA_PATH", "Is a directory")
+    world.refuse_path(world.folder, "DATA_PATH", "is a folder")
     os.mkfifo(world.folder / "pipe")
     world.refuse_path(world.folder / "pipe", "DATA_PATH", "is not a regular file")
     world.refuse_path("/dev/zero", "DATA_PATH", "is not a regular file")

@@ -19,7 +19,8 @@ PLAIN = {"freq": None, "fill": "error", "id_col": "unique_id", "time_col": "ds",
 
 
 def read(folder, **changes):
-    return read_panel(Dataset(folder, Reading(**{**PLAIN, **changes})))
+    contents = read_panel(Dataset(folder, Reading(**{**PLAIN, **changes})))
+    return contents.panel, contents.letters
 
 
 def test_the_panel_is_that_of_the_whole_table_whatever_the_files(tmp_path):

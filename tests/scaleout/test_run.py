@@ -231,6 +231,7 @@ def test_bad_files_are_set_aside_with_the_reason(tmp_path, monkeypatch):
     other.iloc[:0].to_parquet(data / "no-rows.parquet")
     os.mkfifo(data / "pipe.parquet")
     os.symlink(data / "nowhere", data / "link.parquet")
+    os.symlink(tmp_path, data / "round")
     (data / "_SUCCESS").touch()
     nameless = make_series(1, "known")
     pd.concat([nameless, nameless.assign(unique_id=None)]).to_parquet(data / "nameless.parquet")
@@ -240,7 +241,7 @@ def test_bad_files_are_set_aside_with_the_reason(tmp_path, monkeypatch):
         "empty.parquet": "DATA_CORRUPT", "flags.parquet": "DATA_COLUMN_TYPE",
         "flipped.parquet": "DATA_CORRUPT", "less.parquet": "DATA_COLUMN_MISSING",
         "link.parquet": "DATA_PATH", "nameless.parquet": "DATA_BAD_ID",
-        "numbers.parquet": "DATA_OTHER_SCHEMA", "pipe.parquet": "DATA_PATH",
+        "numbers.parquet": "DATA_OTHER_SCHEMA", "pipe.parquet": "DATA_PATH", "round": "DATA_PATH",
         "text.parquet": "DATA_OTHER_SCHEMA", "truncated.parquet": "DATA_CORRUPT",
         "words.txt": "DATA_CORRUPT",
     }  # fmt: skip

@@ -1,6 +1,7 @@
 """Two workers of a Ray cluster train as one process does, and lose nothing when they are killed."""
 
 import contextlib
+import hashlib
 import os
 import subprocess
 import sys
@@ -96,6 +97,9 @@ def test_a_killed_worker_and_a_killed_driver_cost_nothing_but_time(
     assert 15 < told[0].step <= 61
     assert sorted(fitted.ran["rank"]) == [0, 1] and set(fitted.ran["attempt"]) == {1}
     assert fitted.set_aside["unique_id"].tolist() == ["bad0000", "bad0001"]
+    for name, sha256 in zip(fitted.inputs["file"], fitted.inputs["sha256"], strict=True):
+        assert hashlib.sha256((data / name).read_bytes()).hexdigest() == sha256
+    assert len(fitted.inputs) == 3
 
     # To the bit what two members of a team do that nobody disturbs, ...
     job = FitJob(make_toy(backend), Dataset(data, READING), H)

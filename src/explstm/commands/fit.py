@@ -13,6 +13,7 @@ from explstm.runfolder import open_run
 from explstm.scaleout.mirror import show_place
 
 DEAD_LETTERS = "dead-letters.csv"
+INPUTS = "inputs.csv"
 RAN = "ran.csv"
 
 
@@ -37,7 +38,8 @@ def fit_dataset(
     Args:
         dataset: A Parquet file, or a folder of them.
         horizon: Steps ahead that the network learns to forecast.
-        out: The run folder to make; beside the model it tells what was set aside, and who trained.
+        out: The run folder to make; beside the model it tells which files there were, what was
+            set aside, and who trained.
         data: How the data are read.
         backend: ``"torch"`` or ``"tensorflow"``.
         settings: Arguments of the model.
@@ -74,6 +76,7 @@ def fit_dataset(
         log = pd.DataFrame(made.model.training_log_)
         run.write_table("training.csv", log)
         run.write_table(DEAD_LETTERS, made.set_aside)
+        run.write_table(INPUTS, made.inputs)
         run.write_table(RAN, made.ran)
         write_record(run, "fit", arguments)
     n = len(made.set_aside)

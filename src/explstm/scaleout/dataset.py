@@ -40,7 +40,22 @@ class Dataset:
     reading: Reading
 
 
-def read_panel(dataset: Dataset) -> tuple[Panel, list[Letter]]:
+@dataclass(frozen=True)
+class Contents:
+    """What was read.
+
+    Attributes:
+        panel: All series that can be used.
+        letters: What was set aside.
+        files: All files that were found.
+    """
+
+    panel: Panel
+    letters: list[Letter]
+    files: list[Inspection]
+
+
+def read_panel(dataset: Dataset) -> Contents:
     """Read all series, and tell what was set aside.
 
     Raises:
@@ -72,7 +87,7 @@ def read_panel(dataset: Dataset) -> tuple[Panel, list[Letter]]:
     if panel is None:
         first = next(iter(refused.values()))
         raise DataError(first.code, f"no series can be used; of the first: {first.message}")
-    return panel, letters
+    return Contents(panel, letters, found)
 
 
 def _read_whole(

@@ -71,12 +71,17 @@ def find_files(dataset: Path) -> tuple[Path, list[str]]:
         below[:] = [name for name in below if not name.startswith((".", "_"))]
         names += [
             (Path(folder) / name).relative_to(dataset).as_posix()
-            for name in files
+            for name in (*files, *_find_links(folder, below))
             if not name.startswith((".", "_"))
         ]
     if not names:
         raise DataError("DATA_EMPTY", f"{quote(str(dataset))} holds no files; pass Parquet files.")
     return dataset, sorted(names)
+
+
+def _find_links(folder: str, below: Sequence[str]) -> list[str]:
+    """Folders that are links, which are not followed, for they may lead in a circle."""
+    return [name for name in below if os.path.islink(os.path.join(folder, name))]
 
 
 def inspect_file(task: tuple[Path, str, Columns]) -> Inspection:
@@ -86,7 +91,10 @@ def inspect_file(task: tuple[Path, str, Columns]) -> Inspection:
     rows, kinds, fault = 0, None, None
     try:
         if not (root / name).is_file():
-            raise DataError("DATA_PATH", "it is no regular file; remove it from the data.")
+            raise DataError(
+                "DATA_PATH",
+                "it is no regular file, or a link to a folder; remove it from the data.",
+            )
         about = describe_file(root / name)
         with open_parquet(root / name) as file:
             rows = file.metadata.num_rows

@@ -44,11 +44,13 @@ class Fitted:
     Attributes:
         model: The fitted model.
         set_aside: What was not trained on: ``unique_id, file, code, message``.
+        inputs: The files that were found: ``file, bytes, sha256, rows``.
         ran: The workers that have begun: ``attempt, rank, host, process``.
     """
 
     model: ExpLSTM
     set_aside: pd.DataFrame
+    inputs: pd.DataFrame
     ran: pd.DataFrame
 
 
@@ -75,7 +77,7 @@ class FitJob:
 
     def run(self, folder: Path, on_step: OnStep | None, team: Team | None) -> ExpLSTM | None:
         """Fit the model, and return it without its data, which whoever asked has."""
-        panel, _ = read_panel(self.dataset)
+        panel = read_panel(self.dataset).panel
         model = copy.copy(self.model)
         model.fit(panel, self.h, checkpoint_dir=folder, resume=True, on_step=on_step, team=team)
         model.panel_ = None
@@ -155,13 +157,17 @@ def train(
     reading.check()
     place = _check_run(model.backend, workers, checkpoints, resume)
     data = Dataset(Path(dataset).absolute(), reading)
-    panel, letters = read_panel(data)
+    contents = read_panel(data)
     job = FitJob(_at_its_place(model), data, h)
     plan = Plan(job, model.backend, workers, place, wait_seconds)
     fitted, starts = run_team(plan, address, on_step)
-    fitted.panel_, fitted.init = panel, model.init
-    columns = ["unique_id", "file", "code", "message"]
-    return Fitted(fitted, pd.DataFrame(letters, columns=columns), _tabulate(starts))
+    fitted.panel_, fitted.init = contents.panel, model.init
+    set_aside = pd.DataFrame(contents.letters, columns=["unique_id", "file", "code", "message"])
+    inputs = pd.DataFrame(
+        [(one.file, one.bytes, one.sha256, one.rows) for one in contents.files],
+        columns=["file", "bytes", "sha256", "rows"],
+    )
+    return Fitted(fitted, set_aside, inputs, _tabulate(starts))
 
 
 def pretrain(
