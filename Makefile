@@ -13,8 +13,8 @@
 #   make clean   remove what the targets above made
 
 PYTHON ?= python3
-# Three processes on two cores, for many tests wait; tests/conftest.py says which modules go first.
-PYTEST_ARGS ?= -q -n 3 --dist loadscope --no-loadscope-reorder
+# Four processes on two cores, for many tests wait; tests/conftest.py says which modules go first.
+PYTEST_ARGS ?= -q -n 4 --dist loadscope --no-loadscope-reorder
 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
