@@ -1,6 +1,7 @@
 # Needs Python 3.11 to 3.13, make and a package index; everything else goes into .venv.
 #   make demo    both frameworks against the baselines on air passengers, into explstm-demo/
-#   make test    all checks, then all tests
+#   make test    all checks, then all tests but a few long cases, as in CI
+#   make test-all  those too
 #   make check   format, lint, types, import contracts, and make audit
 #   make audit   fails if a pinned version has a known hole
 #   make build   wheel, source distribution, their bill of materials and hashes, into dist/; fails
@@ -13,8 +14,8 @@
 #   make clean   remove what the targets above made
 
 PYTHON ?= python3
-# Four processes on two cores, for many tests wait; tests/conftest.py says which modules go first.
-PYTEST_ARGS ?= -q -n 4 --dist loadscope --no-loadscope-reorder
+# Three processes on two cores, for many tests wait; tests/conftest.py says which modules go first.
+PYTEST_ARGS ?= -q -n 3 --dist loadscope --no-loadscope-reorder
 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
@@ -23,13 +24,16 @@ COMPILE := -$(BIN)/python -m compileall -qq -j 0 -x '/tests?/' .venv/lib
 RUNS := .venv/.runs
 TESTS := .venv/.tests
 
-.PHONY: demo test check audit build docs bench clean browser database
+.PHONY: demo test test-all check audit build docs bench clean browser database
 
 demo: $(RUNS)
 	$(BIN)/explstm demo --force
 
 test: check
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+test-all: check
+	$(BIN)/python -m pytest $(PYTEST_ARGS) --long
 
 check: $(TESTS) audit
 	$(BIN)/ruff format --check .

@@ -61,8 +61,19 @@ settings.register_profile("hunt", deadline=None, derandomize=False, max_examples
 settings.load_profile("explstm")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="also the tests that are marked long")
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Let each process of several take the longest modules first: none is left with one at last."""
+    """Leave out what is long, unless it is asked for; order the rest.
+
+    Each process of several takes the longest modules first, so that none is left with one at last.
+    """
+    if not config.getoption("--long"):
+        for item in items:
+            if item.get_closest_marker("long"):
+                item.add_marker(pytest.mark.skip(reason="long: make test-all runs it"))
     if not hasattr(config, "workerinput"):
         return
     here = Path(__file__).parent

@@ -123,8 +123,16 @@ alone, ready = own.itertuples(index=False)
 assert alone[1] < 75 < ready[1] and alone[3] < ready[3]
 """,
 }
+LONG = {"2-why-growth-breaks-lstms", "3-pytorch-and-tensorflow", "4-tuning"}
 each_notebook = pytest.mark.parametrize(
     "path", sorted(NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.name
+)
+each_to_run = pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(path, marks=[pytest.mark.long] if path.stem in LONG else [], id=path.name)
+        for path in sorted(NOTEBOOKS.glob("*.ipynb"))
+    ],
 )
 
 
@@ -133,7 +141,7 @@ def read(path):
 
 
 @pytest.mark.slow
-@each_notebook
+@each_to_run
 def test_a_notebook_runs_and_shows_what_it_says(path, tmp_path, monkeypatch):
     # The kernel starts in another folder and must find the package that is under test.
     source = str(Path(explstm.__file__).parents[1])

@@ -71,7 +71,7 @@ def find_workers():
     return found
 
 
-@pytest.mark.parametrize("backend", ["torch", "tensorflow"])
+@pytest.mark.parametrize("backend", ["torch", pytest.param("tensorflow", marks=pytest.mark.long)])
 def test_a_killed_worker_and_a_killed_driver_cost_nothing_but_time(
     cluster, data, tmp_path, backend
 ):
