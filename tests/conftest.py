@@ -12,7 +12,6 @@ for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
     os.environ.setdefault(name, "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-os.environ.setdefault("RAY_worker_niceness", "0")  # by default they yield to all other tests
 os.environ["NO_COLOR"] = "1"
 os.environ["COLUMNS"] = "200"
 
