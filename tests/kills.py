@@ -10,8 +10,8 @@ class KilledError(BaseException):
 CALLS = ("open", "fsync", "rename", "mkdir", "unlink", "rmdir")
 
 
-def kill_at(monkeypatch, n):
-    """Let the n-th call that touches the file system, and all later ones, not happen."""
+def kill_at(monkeypatch, n, names=CALLS):
+    """Let the n-th call of these that touch the file system, and all later ones, not happen."""
     calls = iter(range(10**6))
 
     def guarded(original):
@@ -22,6 +22,6 @@ def kill_at(monkeypatch, n):
 
         return call
 
-    for name in CALLS:
+    for name in names:
         monkeypatch.setattr(os, name, guarded(getattr(os, name)))
     return calls

@@ -13,6 +13,7 @@ import pytest
 from explstm import ExpLSTM, __version__
 from explstm.errors import BusyError, DataError, UsageError
 from explstm.storage import hold_lock
+from kills import KilledError, kill_at
 from part_data import (
     LEVEL,
     N_STEPS,
@@ -410,25 +411,7 @@ def test_a_read_only_folder_is_refused_before_the_work(tmp_path):
 # ------------------------------------------------------------------------------- interruptions
 
 
-class Killed(BaseException):
-    """What stands for a kill: nothing in the package catches it."""
-
-
-def kill_at(monkeypatch, n: int):
-    """Let the n-th call that changes the file system, and all later ones, not happen."""
-    calls = iter(range(10**6))
-
-    def guarded(original):
-        def call(*args, **kwargs):
-            if next(calls) >= n:
-                raise Killed
-            return original(*args, **kwargs)
-
-        return call
-
-    for name in ("mkdir", "replace", "unlink", "rmdir"):
-        monkeypatch.setattr(os, name, guarded(getattr(os, name)))
-    return calls
+CHANGES = ("mkdir", "replace", "unlink", "rmdir")
 
 
 def test_a_kill_at_any_change_is_gone_on_with_and_no_half_run_calls_itself_complete(
@@ -440,7 +423,7 @@ def test_a_kill_at_any_change_is_gone_on_with_and_no_half_run_calls_itself_compl
         forecast(data, out, fill=fill, force=True, rows_per_part=40)
         whole.append(read_bytes(out))
     with monkeypatch.context() as patch:
-        calls = kill_at(patch, 10**6)
+        calls = kill_at(patch, 10**6, CHANGES)
         forecast(data, out, force=True, rows_per_part=40)
         n_calls = next(calls)
     assert n_calls > 20
@@ -448,8 +431,8 @@ def test_a_kill_at_any_change_is_gone_on_with_and_no_half_run_calls_itself_compl
         shutil.rmtree(out)
         if n % 2:  # another run stands there
             forecast(data, out, fill="forward", rows_per_part=40)
-        with monkeypatch.context() as patch, suppress(Killed):
-            kill_at(patch, n)
+        with monkeypatch.context() as patch, suppress(KilledError):
+            kill_at(patch, n, CHANGES)
             forecast(data, out, force=True, rows_per_part=40)
         manifest = out / "manifest.json"
         if manifest.exists() and json.loads(manifest.read_bytes())["complete"]:
