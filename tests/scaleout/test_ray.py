@@ -119,6 +119,7 @@ for number in (signal.SIGTERM, signal.SIGINT):
     with open_ray(1, None) as engine:
         os.kill(os.getpid(), number)
         print(list(run_tasks(engine, double, [4], 60)))
+        print(os.environ["RAY_AUTH_TOKEN_PATH"])
     assert not ray.is_initialized()
 """
 
@@ -128,12 +129,14 @@ def test_a_run_leaves_nothing_behind_takes_no_signals_and_the_next_begins_anew(t
     # Longer than the path of a socket may be; the folder is then made in /tmp.
     long = tmp_path / ("x" * 80)
     long.mkdir()
-    before = set(Path("/tmp").glob("explstm-*"))
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "TMPDIR": str(long)}
     done = subprocess.run(
         [sys.executable, "-c", TWICE], env=environment, capture_output=True, text=True, timeout=180
     )
-    assert (done.returncode, done.stdout) == (0, "told 15\n[8]\ntold 2\n[8]\n"), done.stderr
-    assert set(Path("/tmp").glob("explstm-*")) <= before
+    assert done.returncode == 0, done.stderr
+    term, first, first_token, interrupt, second, second_token = done.stdout.splitlines()
+    assert [term, first, interrupt, second] == ["told 15", "[8]", "told 2", "[8]"]
+    for folder in (Path(first_token).parent, Path(second_token).parent):
+        assert folder.parent == Path("/tmp") and not folder.exists()
     left = [one for one in psutil.process_iter(["environ"]) if "x" * 80 in str(one.info["environ"])]
     assert not psutil.wait_procs(left, timeout=60)[1]
