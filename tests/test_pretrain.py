@@ -1,5 +1,7 @@
 """Pretraining: batches from the prior, judged on real series, and a run that can be killed."""
 
+import itertools
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,7 +16,7 @@ from explstm.models.engine import make_engine
 from explstm.models.spec import init_weights
 from explstm.origins import OriginBatches
 from explstm.prediction import Preprocessing, forecast_panel
-from explstm.pretrain import PretrainConfig, PriorBatches, judge_on, read_config
+from explstm.pretrain import PretrainConfig, PriorBatches, judge_on, read_config, train_network
 from explstm.synthetic import Prior, draw_levels
 from panels import make_panel
 
@@ -120,7 +122,7 @@ def test_without_competitions_nothing_is_judged():
     assert judge_on(PretrainConfig()) is None
 
 
-def test_the_judge_is_the_geometric_mean_of_both_errors_on_held_out_ends(monkeypatch):
+def test_the_judge_is_the_geometric_mean_of_both_errors_on_the_last_three_ends(monkeypatch):
     """Two groups whose test part is missing; errors and scales counted series by series."""
 
     def table(*series):
@@ -130,28 +132,34 @@ def test_the_judge_is_the_geometric_mean_of_both_errors_on_held_out_ends(monkeyp
         )
 
     rng = np.random.default_rng(0)
-    walks = [np.exp(np.cumsum(rng.normal(0, 0.1, n))) for n in (40, 30, 14, 25, 10)]
+    walks = [np.exp(np.cumsum(rng.normal(0, 0.1, n))) for n in (40, 30, 14, 25, 11)]
     groups = (
         Group("a", 1, 3, table(*walks[:3]), None),
         Group("b", 12, 2, table(*walks[3:], np.full(20, 3.0)), None),
+        Group("c", 1, 4, table(walks[2]), None),
     )
     monkeypatch.setattr(pretrain, "load_groups", lambda _: groups)
     config = PretrainConfig(judges=["M1"], network=ModelSpec(hidden_sizes=(3,), horizon=5))
     engine = make_engine("numpy", config.network, init_weights(config.network, 1))
-    scores, parts = [], []
+    scores, parts, counts = [], [], []
     for group in groups:
-        errors = []
-        for y in (y.to_numpy() for _, y in group.train.groupby("unique_id")["y"]):
-            past, future = y[: -group.horizon], y[-group.horizon :]
-            lag = group.season_length if len(past) > group.season_length else 1
-            scale = np.abs(past[lag:] - past[:-lag]).mean()
-            view = Preprocessing("auto", (group.season_length,), 512, "linear")
-            found = forecast_panel(engine, make_panel(past), view, group.horizon)[0, :, 0]
-            if scale > 0:
-                errors.append(np.abs(found - future).mean() / scale)
-            parts += list(200 * np.abs(found - future) / (np.abs(found) + np.abs(future)))
+        errors, h = [], group.horizon
+        for _, y in group.train.groupby("unique_id")["y"]:
+            for end in (len(y), len(y) - h, len(y) - 2 * h):
+                past, future = y.to_numpy()[: end - h], y.to_numpy()[end - h : end]
+                if len(past) < 8:
+                    continue
+                counts.append(group.name)
+                lag = group.season_length if len(past) > group.season_length else 1
+                scale = np.abs(past[lag:] - past[:-lag]).mean()
+                view = Preprocessing("auto", (group.season_length,), 512, "linear")
+                found = forecast_panel(engine, make_panel(past), view, h)[0, :, 0]
+                if scale > 0:
+                    errors.append(np.abs(found - future).mean() / scale)
+                parts += list(200 * np.abs(found - future) / (np.abs(found) + np.abs(future)))
         scores.append(np.mean(errors))
-    mase, smape = np.sqrt(np.prod(scores)), np.mean(parts)
+    assert [counts.count(name) for name in "abc"] == [3 + 3 + 2, 3 + 1 + 3, 1]
+    mase, smape = np.prod(scores) ** (1 / 3), np.mean(parts)
     assert judge_on(config)(engine) == pytest.approx(np.sqrt(mase * smape), rel=1e-5)
 
 
@@ -179,6 +187,16 @@ def test_a_killed_run_is_resumed_to_the_same_bits(config_file, tmp_path):
     whole, resumed = (ExpLSTM.load(tmp_path / name / "model") for name in ("whole", "run"))
     for name, array in whole.weights_.items():
         np.testing.assert_array_equal(resumed.weights_[name], array)
+
+
+def test_the_last_weights_are_kept_whatever_the_judge_says(config_file, tmp_path, monkeypatch):
+    looks = itertools.count(1.0)
+    monkeypatch.setattr(pretrain, "judge_on", lambda config: lambda engine: next(looks))
+    config = read_config(config_file)
+    result = train_network(config, backend="torch", checkpoint_dir=tmp_path / "checkpoints")
+    assert result.best_step == config.training.max_steps
+    judged = [row.valid_loss for row in result.log if row.valid_loss is not None]
+    assert judged == [float(number) for number in range(1, len(judged) + 1)]
 
 
 def test_a_run_learns():

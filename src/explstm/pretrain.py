@@ -3,14 +3,16 @@
 Contract: a run is described by one TOML file (:class:`PretrainConfig`) and is a pure function of
 it: batch ``step`` is drawn from the seed and the step alone, so a run that is killed and resumed
 ends with the same bits. Every step of every made series is a forecast origin, as in training on
-data. Real series only judge: the error on the held-out ends of training series is looked at, and
-the weights at its lowest are kept.
+data. Real series only judge: the error on the held-out ends of training series stands in the log.
+The weights are those of the last step, for made series do not run out, and weights of before, when
+the learning rate had not come down yet, are rougher.
 
-Axes: N series in a batch, T time, F features, H horizon, R origins of the batch.
+Axes: N series in a batch, T time, F features, H horizon, R origins of the batch, G groups, E ends,
+K series that have moved, V values.
 """
 
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -43,6 +45,8 @@ MAX_CONFIG_BYTES = 12_000
 times that for four times as many."""
 BESIDE = "linear"
 """The second curve that it looks at series on."""
+JUDGED_ENDS = 3
+"""Last horizons of real training series that a network is judged on: one alone is luck."""
 
 
 class PretrainConfig(Configuration):
@@ -144,58 +148,76 @@ class PriorBatches:
 
 
 def judge_on(config: PretrainConfig) -> Callable[[Engine], float] | None:
-    """How good a network is on the held-out ends of the training series of competitions.
+    """How good a network is on held-out ends of the training series of competitions.
+
+    The last ``JUDGED_ENDS`` horizons of every series are forecast, each from what came before it.
 
     Returns:
         A function of an engine: the geometric mean of two errors of its median forecasts, made as
-        the saved model makes them. MASE, itself a geometric mean over the groups, counts every
-        group alike; sMAPE in per cent, a mean over all values, counts every series alike and is
-        steadier, because small groups of wild series do not decide it. None where the
-        configuration names no competition.
+        the saved model makes them. MASE, a mean over the forecast ends of a group and a geometric
+        mean over groups, counts every group alike; sMAPE in per cent, a mean over all values,
+        counts every series alike and is steadier, because small groups of wild series do not
+        decide it. None where the configuration names no competition.
     """
-    tasks = [_hold_out(group, config) for name in config.judges for group in load_groups(name)]
-    if not tasks:
+    groups = [group for name in config.judges for group in load_groups(name)]
+    if not groups:
         return None
-    values = [task.future_NH.size for task in tasks]
+    tasks = [_hold_out(group, config) for group in groups]
 
     def judge(engine: Engine) -> float:
-        mase_G, smape_G = np.transpose([task.score(engine) for task in tasks])
-        return float(np.sqrt(np.exp(np.log(mase_G).mean()) * np.average(smape_G, weights=values)))
+        errors = [_pool([task.score(engine) for task in ends]) for ends in tasks]
+        mase_G = [mase_K.mean() for mase_K, _ in errors]
+        smape_V = np.concatenate([smape_V for _, smape_V in errors])
+        return float(np.sqrt(np.exp(np.log(mase_G).mean()) * smape_V.mean()))
 
     return judge
 
 
 @dataclass(frozen=True)
 class _Task:
-    """The end of the training series of one group, to be forecast."""
+    """One end of the training series of one group, to be forecast."""
 
     past: Panel
     future_NH: FloatArray
     scale_N: FloatArray
     view: Preprocessing
 
-    def score(self, engine: Engine) -> tuple[float, float]:
-        """The mean over series of the MASE of an engine, and its sMAPE in per cent."""
+    def score(self, engine: Engine) -> tuple[FloatArray, FloatArray]:
+        """MASE of every series that has one, and sMAPE of every value in per cent."""
         y_NH = forecast_panel(engine, self.past, self.view, self.future_NH.shape[1])[:, :, 0]
         error_NH = np.abs(y_NH - self.future_NH)
         moved_N = self.scale_N > 0
-        mase = np.mean(error_NH.mean(axis=1)[moved_N] / self.scale_N[moved_N])
+        mase_K = error_NH.mean(axis=1)[moved_N] / self.scale_N[moved_N]
         size_NH = np.abs(y_NH) + np.abs(self.future_NH)
         smape_NH = np.divide(200 * error_NH, size_NH, out=np.zeros_like(size_NH), where=size_NH > 0)
-        return float(mase), float(smape_NH.mean())
+        return mase_K, smape_NH.ravel()
 
 
-def _hold_out(group: Group, config: PretrainConfig) -> _Task:
-    part = group.held_out(SHORTEST_HELD_OUT)
-    past, season = build_panel(part.train), group.season_length
+def _pool(errors: Sequence[tuple[FloatArray, FloatArray]]) -> tuple[FloatArray, FloatArray]:
+    mase_EK, smape_EV = zip(*errors, strict=True)
+    return np.concatenate(mase_EK), np.concatenate(smape_EV)
+
+
+def _hold_out(group: Group, config: PretrainConfig) -> list[_Task]:
+    """The last ends of the group, as far back as a series is long enough."""
+    tasks: list[_Task] = []
+    while len(tasks) < JUDGED_ENDS:
+        group = group.held_out(SHORTEST_HELD_OUT)
+        if group.train.empty:
+            break
+        tasks.append(_make_task(group, config))
+    return tasks
+
+
+def _make_task(part: Group, config: PretrainConfig) -> _Task:
+    past, season = build_panel(part.train), part.season_length
     # A history that is no longer than a season is measured by its steps.
     lag_N = np.where(past.lengths_N > season, season, 1)
     scale_N = mean_change(past.y_S, past.starts_N1, lag_N)
     place = {name: row for row, name in enumerate(past.ids_N)}
     order = np.argsort(part.test["unique_id"].map(place).to_numpy(), kind="stable")
-    future_NH = part.test["y"].to_numpy()[order].reshape(-1, group.horizon)
-    n_features = config.network.n_features
-    view = Preprocessing("auto", (season,), WINDOW, BESIDE, n_features)
+    future_NH = part.test["y"].to_numpy()[order].reshape(-1, part.horizon)
+    view = Preprocessing("auto", (season,), WINDOW, BESIDE, config.network.n_features)
     return _Task(past, future_NH, scale_N, view)
 
 
@@ -217,6 +239,7 @@ def train_network(
         PriorBatches(config),
         config.training,
         validate=judge_on(config),
+        keep_last=True,
         checkpoint_dir=checkpoint_dir,
         resume=resume,
         on_step=on_step,

@@ -68,7 +68,8 @@ class TrainingResult:
     Attributes:
         log: One row per step.
         best_step: The step whose weights are kept: the one of the lowest validation loss, or the
-            last one where nothing was held out. 0 means that the initial weights were best.
+            last one where nothing was held out, or where it was asked for. 0 means that the
+            initial weights were best.
         stopped: ``"finished"`` or ``"early"``.
         weights: Those weights; the engine holds them too.
     """
@@ -85,6 +86,7 @@ def train(
     config: TrainingConfig,
     *,
     validate: Callable[[Engine], float] | None = None,
+    keep_last: bool = False,
     checkpoint_dir: str | Path | None = None,
     resume: bool = False,
     on_step: Callable[[LogRow], None] | None = None,
@@ -92,7 +94,7 @@ def train(
     identity: Mapping[str, Any] | None = None,
     team: Team | None = None,
 ) -> TrainingResult:
-    """Train an engine; the best weights are in it at the end.
+    """Train an engine; the best weights, or the last ones, are in it at the end.
 
     Args:
         engine: The engine, holding the initial weights.
@@ -100,6 +102,7 @@ def train(
         config: Training configuration.
         validate: Loss on held-out data of the engine given; looked at before training, every
             ``val_check_steps`` and at the end. The weights of its lowest value are kept.
+        keep_last: Keep those of the last step instead; validation only watches.
         checkpoint_dir: Where to keep checkpoints, one every ``val_check_steps``. With it, SIGINT
             and SIGTERM stop the run after the current batch, with a checkpoint.
         resume: Continue from the newest checkpoint where there is one; start otherwise.
@@ -125,7 +128,7 @@ def train(
         LossConfig.from_training(config),
         seed=config.random_seed,
     )
-    run = _Run(engine, batches, config, validate, on_step, on_look, team)
+    run = _Run(engine, batches, config, validate, keep_last, on_step, on_look, team)
     if checkpoint_dir is None:
         return run.to_end(Interruption())
     folder = Path(checkpoint_dir)
@@ -149,6 +152,7 @@ class _Run:
         batches: Batches,
         config: TrainingConfig,
         validate: Callable[[Engine], float] | None,
+        keep_last: bool,
         on_step: Callable[[LogRow], None] | None,
         on_look: Callable[[Engine, LogRow], None] | None,
         team: Team | None,
@@ -156,6 +160,7 @@ class _Run:
         self.team = team
         self.engine, self.batches, self.config = engine, batches, config
         self.validate, self.on_step, self.on_look = validate, on_step, on_look
+        self.keep_last = keep_last or validate is None
         self.folder: Path | None = None
         self.identity: dict[str, Any] = {}
         self.step, self.saved_step = 0, -1
@@ -175,12 +180,12 @@ class _Run:
             if interruption.signal is not None:
                 self._stop(interruption)
             self._advance()
-        if self.guard.is_exploded and (self.validate is None or self.best_step == 0):
+        if self.guard.is_exploded and (self.keep_last or self.best_step == 0):
             self._fail(
                 f"the loss ended above {Guard.FACTOR:g} times its best level, at "
                 f"{self.guard.level:g} on average"
             )
-        if self.validate is None:
+        if self.keep_last:
             self.best_step, self.best = self.step, _copy(self.engine.dump_weights())
         self.engine.load_weights(self.best)
         return TrainingResult(tuple(self.log), self.best_step, self.stopped, self.best)
