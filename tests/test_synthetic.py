@@ -17,6 +17,7 @@ QUIET = Prior(
     slope_breaks=0.0,
     outliers=0.0,
     upward=1.0,
+    additive=0.0,
 )
 
 
@@ -110,6 +111,29 @@ def test_a_logistic_curve_slows_towards_its_end(only):
     z_NT = draw(n_steps=400)
     first, last = z_NT[:, 100] - z_NT[:, 0], z_NT[:, -1] - z_NT[:, -101]
     assert np.mean(last < first) > 0.6
+
+
+@pytest.mark.parametrize(("upward", "direction"), [(1.0, 1), (0.0, -1)])
+def test_series_that_add_change_by_equal_amounts_and_stay_positive(upward, direction, only):
+    only("drift", alpha_N=0.0, drift_N=1.0)  # and noise of a shock at each end
+    prior = QUIET.model_copy(update={"upward": upward, "log_scale_deviation": 0.0, "additive": 1.0})
+    y_NT = np.exp(draw(prior, n_series=1000))
+    step = direction * np.exp(prior.log_scale_mean)  # drift of a shock a step
+    for first, last in ((0, 49), (50, 99)):
+        found_N = (y_NT[:, last] - y_NT[:, first]) / 49
+        assert found_N == pytest.approx(np.full(1000, step), rel=0.15)
+    starts = (1.0, 1.0) if direction > 0 else (0.02 - 100 * step, 0.5 - 100 * step)
+    assert y_NT[:, 0].min() == pytest.approx(starts[0], abs=0.25)
+    assert y_NT[:, 0].max() == pytest.approx(starts[1], abs=0.25)
+    assert y_NT.min() > 0.0
+
+
+def test_so_many_series_add_as_the_prior_says(only):
+    """What grows by amounts slows down in logarithms, from 4 % a step to 1 %."""
+    only("drift", alpha_N=0.0, drift_N=1.0)
+    z_NT = draw(QUIET.model_copy(update={"log_scale_deviation": 0.0, "additive": 0.3}), 1000)
+    slows_N = z_NT[:, 99] - z_NT[:, 50] < 0.7 * (z_NT[:, 49] - z_NT[:, 0])
+    assert slows_N.mean() == pytest.approx(0.3, abs=0.05)
 
 
 def test_outliers_pass_and_level_shifts_stay(only):

@@ -16,7 +16,8 @@ shocks e_t, level l, slope b, drift d and a stationary part u::
 
 With alpha = 0 it is noise about a trend, with 1 a random walk, above 1 a walk whose steps resemble
 their neighbours, as sums and means over longer periods have it (Working 1960). Families with a
-curve add it, in log units, to such noise.
+curve add it, in log units, to such noise. What was drawn so is the level z itself or, in *additive*
+series, their change since the start in parts of it, and z the logarithm of what comes of it.
 
 Source: Hyndman, Koehler, Ord & Snyder (2008), ch. 3; Working (1960), Note on the correlation of
 first differences of averages in a random chain; Verhulst (1838); Gompertz (1825).
@@ -80,6 +81,7 @@ class Prior(Configuration):
         slope_breaks: Mean number of changes of the drift per 100 steps, in the struck half.
         outliers: Mean number of single outliers per 100 steps, in the struck third.
         upward: Share of drifts and curves that grow; the others shrink.
+        additive: Share of series that change by amounts, in parts of their start, and not by rates.
     """
 
     log_scale_mean: Annotated[float, Field(ge=-20, le=2)] = -3.2
@@ -90,7 +92,8 @@ class Prior(Configuration):
     level_shifts: Rate = 0.2
     slope_breaks: Rate = 0.2
     outliers: Rate = 0.6
-    upward: Share = 0.65
+    upward: Share = 0.9
+    additive: Share = 0.5
 
 
 def draw_levels(prior: Prior, rng: Random, n_series: int, n_steps: int) -> FloatArray:
@@ -120,8 +123,8 @@ def draw_levels(prior: Prior, rng: Random, n_series: int, n_steps: int) -> Float
     sign_N1 = np.where(rng.random(n_series) < prior.upward, 1.0, -1.0)[:, None]
     scale_N1 = _draw_scale(prior, rng, curve_NT)
     x_NT = _run(prior, rng, together, scale_N1, n_steps)
-    z_NT = scale_N1 * x_NT + curve_NT
-    return rng.permutation(sign_N1 * z_NT)
+    z_NT = sign_N1 * (scale_N1 * x_NT + curve_NT)
+    return rng.permutation(_let_add(prior, rng, z_NT))
 
 
 def _draw_scale(prior: Prior, rng: Random, curve_NT: FloatArray) -> FloatArray:
@@ -209,6 +212,15 @@ def _draw_jumps(prior: Prior, rng: Random, n_series: int, n_steps: int) -> Float
         jump_TN[hits_TN] = _log_uniform(rng, n_hits, 2.0, 15.0) * rng.choice((-1.0, 1.0), n_hits)
         total_TN += np.cumsum(jump_TN, axis=0) if stays else jump_TN
     return total_TN
+
+
+def _let_add(prior: Prior, rng: Random, z_NT: FloatArray) -> FloatArray:
+    """Let some series change by amounts: they start from 1, or as much higher as keeps them > 0."""
+    n_series = len(z_NT)
+    adds_N1 = (rng.random(n_series) < prior.additive)[:, None]
+    lowest_N = rng.uniform(0.02, 0.5, n_series)
+    start_N = np.maximum(1.0, lowest_N - z_NT.min(axis=1))
+    return np.where(adds_N1, np.log(start_N[:, None] + z_NT), z_NT)
 
 
 # ------------------------------------------------------------------------------------- families
