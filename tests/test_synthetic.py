@@ -125,6 +125,7 @@ def test_series_that_add_change_by_equal_amounts_and_stay_positive(upward, direc
     starts = (1.0, 1.0) if direction > 0 else (0.02 - 100 * step, 0.5 - 100 * step)
     assert y_NT[:, 0].min() == pytest.approx(starts[0], abs=0.25)
     assert y_NT[:, 0].max() == pytest.approx(starts[1], abs=0.25)
+    assert (np.ptp(y_NT[:, 0]) > 0.4) == (direction < 0)  # how near to 0 a fall ends is drawn
     assert y_NT.min() > 0.0
 
 

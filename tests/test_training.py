@@ -118,6 +118,7 @@ def test_the_last_weights_are_kept_where_validation_only_watches():
         keep_last=True,
     )
     assert (result.best_step, result.stopped, engine.step) == (12, "finished", 12)
+    assert result.weights["w"][0] == 12
     looks = {row.step: row.valid_loss for row in result.log if row.valid_loss is not None}
     assert looks == {0: 8.0, 2: 4.0, 4: 3.0, 6: 9.0, 8: 9.0, 10: 9.0, 12: 7.0}
 
@@ -125,7 +126,13 @@ def test_the_last_weights_are_kept_where_validation_only_watches():
 def test_last_weights_that_exploded_are_not_kept():
     engine = ScriptedEngine({11: 1e9, 12: 1e9})
     with pytest.raises(TrainingError, match="ended above 10 times"):
-        train(engine, ToyBatches(), config_of(), validate=lambda engine: 1.0, keep_last=True)
+        train(  # the judge likes the last step best
+            engine,
+            ToyBatches(),
+            config_of(),
+            validate=lambda engine: 20.0 - engine.step,
+            keep_last=True,
+        )
 
 
 def test_initial_weights_that_are_never_beaten_are_kept():

@@ -4,8 +4,8 @@ Contract: a run is described by one TOML file (:class:`PretrainConfig`) and is a
 it: batch ``step`` is drawn from the seed and the step alone, so a run that is killed and resumed
 ends with the same bits. Every step of every made series is a forecast origin, as in training on
 data. Real series only judge: the error on the held-out ends of training series stands in the log.
-The weights are those of the last step, for made series do not run out, and weights of before, when
-the learning rate had not come down yet, are rougher.
+The weights are those of the last step, for made series do not run out, and earlier weights, from
+before the learning rate came down, are rougher.
 
 Axes: N series in a batch, T time, F features, H horizon, R origins of the batch, G groups, E ends,
 K series that have moved, V values.
@@ -162,7 +162,7 @@ def judge_on(config: PretrainConfig) -> Callable[[Engine], float] | None:
     groups = [group for name in config.judges for group in load_groups(name)]
     if not groups:
         return None
-    tasks = [_hold_out(group, config) for group in groups]
+    tasks = [ends for group in groups if (ends := _hold_out(group, config))]
 
     def judge(engine: Engine) -> float:
         errors = [_pool([task.score(engine) for task in ends]) for ends in tasks]

@@ -16,8 +16,8 @@ shocks e_t, level l, slope b, drift d and a stationary part u::
 
 With alpha = 0 it is noise about a trend, with 1 a random walk, above 1 a walk whose steps resemble
 their neighbours, as sums and means over longer periods have it (Working 1960). Families with a
-curve add it, in log units, to such noise. What was drawn so is the level z itself or, in *additive*
-series, their change since the start in parts of it, and z the logarithm of what comes of it.
+curve add it, in log units, to such noise. What was drawn so is the level z itself; in *additive*
+series it is added to 1, or to more where it falls, and z is the logarithm of the sum.
 
 Source: Hyndman, Koehler, Ord & Snyder (2008), ch. 3; Working (1960), Note on the correlation of
 first differences of averages in a random chain; Verhulst (1838); Gompertz (1825).
@@ -81,7 +81,7 @@ class Prior(Configuration):
         slope_breaks: Mean number of changes of the drift per 100 steps, in the struck half.
         outliers: Mean number of single outliers per 100 steps, in the struck third.
         upward: Share of drifts and curves that grow; the others shrink.
-        additive: Share of series that change by amounts, in parts of their start, and not by rates.
+        additive: Share of series that change by amounts and not by rates.
     """
 
     log_scale_mean: Annotated[float, Field(ge=-20, le=2)] = -3.2
@@ -215,12 +215,12 @@ def _draw_jumps(prior: Prior, rng: Random, n_series: int, n_steps: int) -> Float
 
 
 def _let_add(prior: Prior, rng: Random, z_NT: FloatArray) -> FloatArray:
-    """Let some series change by amounts: they start from 1, or as much higher as keeps them > 0."""
+    """Let some series change by amounts: they are 1 + z, or as much more as keeps them > 0."""
     n_series = len(z_NT)
     adds_N1 = (rng.random(n_series) < prior.additive)[:, None]
     lowest_N = rng.uniform(0.02, 0.5, n_series)
-    start_N = np.maximum(1.0, lowest_N - z_NT.min(axis=1))
-    return np.where(adds_N1, np.log(start_N[:, None] + z_NT), z_NT)
+    base_N = np.maximum(1.0, lowest_N - z_NT.min(axis=1))
+    return np.where(adds_N1, np.log(base_N[:, None] + z_NT), z_NT)
 
 
 # ------------------------------------------------------------------------------------- families

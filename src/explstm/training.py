@@ -102,7 +102,8 @@ def train(
         config: Training configuration.
         validate: Loss on held-out data of the engine given; looked at before training, every
             ``val_check_steps`` and at the end. The weights of its lowest value are kept.
-        keep_last: Keep those of the last step instead; validation only watches.
+        keep_last: Keep those of the last step instead. Validation may still stop the run early or
+            lower its learning rate, where the configuration says so.
         checkpoint_dir: Where to keep checkpoints, one every ``val_check_steps``. With it, SIGINT
             and SIGTERM stop the run after the current batch, with a checkpoint.
         resume: Continue from the newest checkpoint where there is one; start otherwise.
