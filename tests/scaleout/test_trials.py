@@ -193,7 +193,7 @@ def hang_once(task):
 
 
 def test_a_worker_that_hangs_is_given_up(storage, tmp_path):
-    records = search(storage, tmp_path, 1, 1, work=hang_once, task_seconds=5.0)
+    records = search(storage, tmp_path, 1, 1, work=hang_once, task_seconds=10.0)
     assert [r.state for r in records] == ["requeued", "complete"]
     assert records[0].reason == "its worker took too long"
 

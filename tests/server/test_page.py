@@ -657,6 +657,27 @@ def test_work_is_found_again_by_who_comes_back(page, store):
     assert saved.value.suggested_filename == "forecast.csv"
 
 
+def test_a_list_that_comes_late_does_not_undo_what_was_pressed(page, store):
+    store["ends"] = "interrupted"
+    choose_sample(page, "air-passengers")
+    card = begin(page, "torch")
+    page.wait_for_selector(f"{card}[data-state=interrupted]")
+    page.reload()
+    page.wait_for_selector(f"{card}[data-state=interrupted]")
+    held = []
+    page.route("**/api/v1/jobs", lambda route: held.append((route, route.fetch())))
+    page.click("#restart")
+    item = "#earlier-jobs li:first-child"
+    page.wait_for_selector(f"{item}[data-state=interrupted]")
+    while not held:
+        page.wait_for_timeout(20)
+    page.click(f"{item} button:has-text('Go on from where it stopped')")
+    page.wait_for_selector(f"{item}:not([data-state=interrupted])")
+    ((route, late),) = held
+    route.fulfill(response=late)
+    page.wait_for_selector(f"{item}[data-state=done]", timeout=20_000)
+
+
 def test_earlier_work_is_deleted_when_that_was_meant(page, server):
     choose_sample(page, "sales")
     card = begin(page, "torch")

@@ -183,13 +183,13 @@ def make_pattern() -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def tuned(service):
-    """A page where both frameworks have trained, ten steps each."""
+    """A page where both frameworks have trained, a hundred steps each."""
     page = open_page(service.browser)
     page.goto(service.address)
     text = make_pattern().to_csv(index=False).encode()
     page.set_input_files("#file", [{"name": "a.csv", "mimeType": "text/csv", "buffer": text}])
     page.fill("#horizon", "10")
-    page.fill("#steps", "10")
+    page.fill("#steps", "100")
     wait_until(page, "chart.data?.find(t => t.name === 'Forecast').y.length === 11")
     for backend in TUNED:
         page.click(f"button[data-backend={backend}]")

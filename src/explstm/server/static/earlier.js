@@ -99,6 +99,9 @@ function makeDelete(id) {
 }
 
 function act(text, run) {
-  const onclick = () => run().catch((error) => showProblem(error.message));
+  const onclick = () => {
+    turns += 1; // a list asked for before would bring back what was there before
+    run().catch((error) => showProblem(error.message));
+  };
   return make("button", { type: "button", class: "button", onclick }, text);
 }
