@@ -228,7 +228,7 @@ def test_the_verdict_of_what_was_fine_tuned_is_that_of_its_test(tuned, service):
     tuned.wait_for_selector("[data-card=torch] .tested")
     api = f"{service.address}/api/v1/jobs"
     job = tuned.request.get(api).json()["jobs"][0]
-    assert job["kind"] == "backtest" and job["request"]["max_steps"] == 10
+    assert job["kind"] == "backtest" and job["request"]["max_steps"] == 100
     summary = tuned.request.get(f"{api}/{job['id']}/result").json()["summary"]
     plain, verdict = summary["verdicts"]
     assert (plain["method"], verdict["method"]) == ("Pretrained", "FineTuned/torch")
