@@ -47,7 +47,8 @@ steady = means.loc["exponential, together"]
 assert 3 * steady["growth space"] < steady["difference"] < steady["min-max"]
 assert means.loc["linear, together", ["growth space", "difference"]].max() < 3
 assert means.loc["linear, together", "min-max"] > means.loc["linear, together", "Drift"]
-assert means.loc["logistic, together"].idxmin() == "growth space"
+assert means.drop(columns="pretrained").loc["logistic, together"].idxmin() == "growth space"
+assert (means.idxmin(axis=1) == "pretrained").all()
 alone = means.loc["logistic, alone"]
 assert alone["growth space"] > alone["min-max"] > max(alone["difference"], alone["Naive"])
 """,
@@ -66,15 +67,16 @@ assert (by_series.loc[256] < by_series.loc[1]).all()
 """,
     "4-tuning.ipynb": """
 assert (curse["looked at"].diff().dropna() <= 0).all() and curse["looked at"][24] < 0.97
-assert (curse["kept fresh"][4:] > 1).all()
+assert curse["kept fresh"][24] > max(0.98, curse["kept fresh"][8], curse["looked at"][24] + 0.03)
 better = relative[relative["looked at"] < 1]
-assert (better["kept fresh"] > 1).sum() >= 3
+assert (better["kept fresh"] > better["looked at"]).sum() >= 3
 assert found.improved and found.params != found.own
 assert 0 in found.finalists["number"].tolist()
 assert complete["value"].rank()[0] > len(complete) / 2
-assert complete["window_1"].corr(complete["window_2"]) > max(0.5, relative.corr().iloc[0, 1])
+assert complete["window_1"].corr(complete["window_2"]) > 0.5
 assert not found_ready.improved and len(found_ready.finalists) > 1
-assert (found_ready.finalists["difference"].dropna() > 0).all()
+finalists = found_ready.finalists.dropna()
+assert (finalists["difference"].abs() < finalists["standard_error"]).all()
 assert outcome.loc["from scratch", "tuned"] < outcome.loc["from scratch", "default"]
 gain = 1 - outcome["tuned"] / outcome["default"]
 final = found.finalists.set_index("number")["error"]
