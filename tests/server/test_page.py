@@ -637,13 +637,17 @@ def test_an_interrupted_job_goes_on(page, store):
     page.wait_for_selector(f"{card}[data-state=done]")
 
 
-def test_work_is_found_again_by_who_comes_back(page, store):
+def be_interrupted_and_come_back(page, store) -> None:
     store["ends"] = "interrupted"
     choose_sample(page, "air-passengers")
     card = begin(page, "torch")
     page.wait_for_selector(f"{card}[data-state=interrupted]")
     page.reload()
     page.wait_for_selector(f"{card}[data-state=interrupted]")
+
+
+def test_work_is_found_again_by_who_comes_back(page, store):
+    be_interrupted_and_come_back(page, store)
     page.click("#restart")
     item = "#earlier-jobs li:first-child"
     page.wait_for_selector(f"{item}[data-state=interrupted]")
@@ -658,12 +662,7 @@ def test_work_is_found_again_by_who_comes_back(page, store):
 
 
 def test_a_list_that_comes_late_does_not_undo_what_was_pressed(page, store):
-    store["ends"] = "interrupted"
-    choose_sample(page, "air-passengers")
-    card = begin(page, "torch")
-    page.wait_for_selector(f"{card}[data-state=interrupted]")
-    page.reload()
-    page.wait_for_selector(f"{card}[data-state=interrupted]")
+    be_interrupted_and_come_back(page, store)
     held = []
     page.route("**/api/v1/jobs", lambda route: held.append((route, route.fetch())))
     page.click("#restart")
